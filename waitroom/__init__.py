@@ -1,3 +1,19 @@
 """A waiting room for any ASGI site."""
 
+from waitroom.errors import EmbeddedError, SettingsError, StoreError, StoreUnusableError, WaitroomError
+from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.room import Visitor
+from waitroom.settings import Settings
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "EmbeddedError",
+    "Settings",
+    "SettingsError",
+    "StoreError",
+    "StoreUnusableError",
+    "Visitor",
+    "WaitingRoomMiddleware",
+    "WaitroomError",
+]

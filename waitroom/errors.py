@@ -13,7 +13,7 @@ class StoreError(WaitroomError):
     """The store did not answer, or not in time. It may at the next try."""
 
 
-class StoreUnusable(StoreError):
+class StoreUnusableError(StoreError):
     """The store answers, but will not serve as it is: wrong password, too old, no right to a command."""
 
 

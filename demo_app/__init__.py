@@ -1,0 +1,1 @@
+"""A small shop with one thing to sell, and the crowd that wants it."""

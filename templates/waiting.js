@@ -1,0 +1,325 @@
+// Watches the line for its visitor. It asks GET /window, which is the same for everyone and may come from a
+// cache, and compares it with its own place; only at the door, and after the line was moved to another
+// store, does it ask GET /status, which is about this visitor and claims the place.
+(() => {
+  "use strict";
+
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const { kind, live } = page;
+  const $ = (id) => document.getElementById(id);
+  const put = (id, text) => $(id) && $(id).textContent !== text && ($(id).textContent = text);
+  const show = (id, shown = true) => $(id) && ($(id).hidden = !shown);
+
+  const SECOND = 1000;
+  const GIVE_UP = 10 * SECOND;
+  const RELOAD_GAP = 2 * SECOND;
+  const LOOK_GAP = SECOND;
+  const SPEAK_GAP = 60 * SECOND;
+  const COOKIE_ROUND = 30 * SECOND; // a first page again within this time: the cookie did not come back
+
+  // -- words ---------------------------------------------------------------------------------------
+
+  const plurals = new Intl.PluralRules(document.documentElement.lang);
+  const digits = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, page.thousands);
+
+  function say(message, count, values) {
+    const text = typeof message === "string" ? message : message[plurals.select(count)] || message.other;
+    return text.replace(/\{(\w+)\}/g, (hole, name) => (name in values ? values[name] : hole));
+  }
+
+  function waitWords(eta) {
+    if (!eta) return live.unknown;
+    if (eta.high <= 60) return live.under_a_minute;
+    const [, name, unit, step] = page.scales.find(([limit]) => eta.high <= limit);
+    const low = Math.floor(eta.low / (unit * step)) * step;
+    const high = Math.ceil(eta.high / (unit * step)) * step;
+    const form = low === 0 ? "upto" : low === high ? "about" : "range";
+    return say(live[`${name}_${form}`], high, { low, high });
+  }
+
+  function estimate(ahead, perMinute) {
+    if (!perMinute) return null;
+    const measured = ((ahead + 1) / perMinute) * 60;
+    const fastest = ahead * page.seconds_per_call;
+    const [low, high] = page.eta.map((share) => Math.max(measured * share, fastest));
+    return { low: Math.floor(low), high: Math.ceil(high) };
+  }
+
+  function showTime(date) {
+    const clock = $("updated");
+    if (!clock) return;
+    clock.dateTime = date.toISOString();
+    clock.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  }
+
+  // -- what a reload leaves behind -----------------------------------------------------------------
+
+  // Where cookies are blocked storage throws as well; the window's name survives a reload all the same.
+  const KEY = `waitroom ${page.room} `;
+
+  function recall(name) {
+    try {
+      return Number(sessionStorage.getItem(KEY + name));
+    } catch {
+      const [, value] = window.name.split(`${KEY + name}=`);
+      return parseInt(value, 10); // or not a number, which is no time ago
+    }
+  }
+
+  function remember(name, value) {
+    try {
+      sessionStorage.setItem(KEY + name, value);
+    } catch {
+      window.name = window.name.replace(new RegExp(`${KEY + name}=\\d+;|$`), `${KEY + name}=${value};`);
+    }
+  }
+
+  const within = (name, span) => {
+    const since = Date.now() - recall(name);
+    return since >= 0 && since < span;
+  };
+
+  let done = false; // with this page, by reload or for good: nothing more is asked
+
+  function reload() {
+    done = true;
+    const rest = within("reload", RELOAD_GAP) ? RELOAD_GAP - (Date.now() - recall("reload")) : 0;
+    setTimeout(() => {
+      remember("reload", Date.now());
+      location.reload();
+    }, rest);
+  }
+
+  // -- speaking ------------------------------------------------------------------------------------
+
+  let spokenAt = Date.now();
+
+  function speak(text) {
+    spokenAt = Date.now();
+    put("spoken", text);
+  }
+
+  function swap(id) {
+    show("view", false);
+    show(id);
+    $(id).querySelector("h1").focus();
+  }
+
+  // -- the place -----------------------------------------------------------------------------------
+
+  let ahead = null;
+  let troubled = "";
+
+  function setWord(text) {
+    if (text === troubled) return;
+    speak(text || live.restored);
+    troubled = text;
+    put("word", text);
+    show("word", Boolean(text));
+  }
+
+  function showPlace(count, eta) {
+    const next = count === 0;
+    const figure = next ? live.next : digits(count);
+    const label = next ? live.next_label : say(live.ahead, count, {});
+    const wait = waitWords(eta);
+    put("figure", figure);
+    $("figure") && $("figure").classList.toggle("long", figure.length > 5);
+    put("label", label);
+    put("wait", wait);
+    document.body.classList.toggle("next", next);
+    document.title = next ? live.title_next : say(live.title, count, { figure });
+    if (next && ahead) speak(live.next_label);
+    else if (Date.now() - spokenAt >= SPEAK_GAP) speak(say(live.announce, count, { figure, label, wait }));
+    ahead = count;
+  }
+
+  function showProgress(called) {
+    const bar = $("progress");
+    if (!bar) return;
+    const value = Math.min(bar.max, Math.max(0, called - page.start));
+    if (value > bar.value) takeStep();
+    bar.value = value;
+  }
+
+  function takeStep() {
+    const walk = document.querySelector(".walk");
+    if (!walk) return;
+    walk.classList.remove("step");
+    walk.getBoundingClientRect(); // without a layout in between the animation would not start again
+    walk.classList.add("step");
+  }
+
+  function comeIn() {
+    document.title = live.title_called;
+    put("heading", live.called);
+    put("lead", live.called_lead);
+    speak(live.called);
+    reload();
+  }
+
+  // -- asking --------------------------------------------------------------------------------------
+
+  let timer = 0;
+  let asking = false;
+  let lookedAt = 0;
+  let failures = 0;
+  let interval = page.poll_after;
+
+  const jittered = (seconds) => seconds * (0.9 + 0.3 * Math.random());
+  const bounded = (seconds) => Math.max(1, Math.min(seconds, page.longest_poll));
+
+  function lookIn(seconds) {
+    clearTimeout(timer);
+    if (!done) timer = setTimeout(look, seconds * SECOND);
+  }
+
+  function lookNow() {
+    if (asking || done) return;
+    lookIn(Math.max(0, lookedAt + LOOK_GAP - Date.now()) / SECOND);
+  }
+
+  async function ask(route, options) {
+    const patience = new AbortController();
+    const giveUp = setTimeout(() => patience.abort(), GIVE_UP);
+    try {
+      const url = `${page.base}${route}?room=${encodeURIComponent(page.room)}`;
+      const answer = await fetch(url, { signal: patience.signal, ...options });
+      // A ticket that is no longer known is an answer as well: there is another page for it.
+      if (answer.status === 401) return { status: "unknown" };
+      if (!answer.ok) throw new Error(answer.status);
+      return answer.status === 204 ? null : await answer.json();
+    } finally {
+      clearTimeout(giveUp);
+    }
+  }
+
+  const askWindow = () => ask("/window", { credentials: "omit" });
+  const askStatus = () => ask("/status", { credentials: "same-origin", cache: "no-store" });
+
+  async function look() {
+    if (asking || done) return;
+    asking = true;
+    lookedAt = Date.now();
+    try {
+      const word = kind === "door" ? await lookAtDoor() : await lookAtLine();
+      failures = word ? failures + 1 : 0;
+      if (!done) setWord(word);
+    } catch {
+      failures += 1;
+      if (!done) setWord(page.number === null ? live.lost_unnumbered : live.lost);
+    }
+    asking = false;
+    // Doubling from the usual interval, anywhere in it: a crowd that lost the server comes back thinly spread.
+    lookIn(failures ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(interval));
+  }
+
+  // Both answer the word to show when the line cannot be seen, else "".
+
+  async function lookAtLine() {
+    const room = await askWindow();
+    if (room.state === "away") return kind === "away" ? "" : live.away;
+    if (done) return "";
+    if (kind === "away") reload();
+    else if (room.epoch !== page.epoch) await lookAtStatus();
+    else if (typeof room.called !== "number") throw new Error("no line");
+    else if (room.called >= page.number) comeIn();
+    else {
+      const count = page.number - room.called - 1;
+      showPlace(count, estimate(count, room.rate_per_minute));
+      showProgress(room.called);
+      showTime(new Date());
+      interval = bounded(Math.max((count * page.seconds_per_call) / 3, room.poll_after));
+    }
+    return "";
+  }
+
+  async function lookAtDoor() {
+    const mine = await askStatus();
+    if (done) return "";
+    if (mine.status === "active") comeIn();
+    else if (mine.status !== "waiting") reload();
+    else {
+      interval = bounded(mine.poll_after);
+      showTime(new Date());
+    }
+    return "";
+  }
+
+  // The line went on in another epoch: only the store knows what that makes of this place.
+  async function lookAtStatus() {
+    const mine = await askStatus();
+    if (done) return;
+    if (mine.status === "active") comeIn();
+    else if (mine.status !== "waiting") reload();
+    else {
+      showPlace(mine.ahead, mine.eta_seconds);
+      showTime(new Date());
+      interval = bounded(mine.poll_after);
+    }
+  }
+
+  // -- leaving -------------------------------------------------------------------------------------
+
+  function offerLeave() {
+    if (!$("leave")) return;
+    const confirm = (sure) => {
+      show("leave-ask", !sure);
+      show("leave-sure", sure);
+      $(sure ? "leave-no" : "leave-ask").focus();
+    };
+    $("leave-ask").addEventListener("click", () => confirm(true));
+    $("leave-no").addEventListener("click", () => confirm(false));
+    $("leave-yes").addEventListener("click", leave);
+    show("leave");
+  }
+
+  async function leave() {
+    if (done) return;
+    done = true;
+    clearTimeout(timer);
+    try {
+      await ask("/ticket", { method: "DELETE", credentials: "same-origin" });
+      document.title = live.title_left;
+      swap("left");
+      speak(live.title_left);
+    } catch {
+      done = false;
+      setWord(live.cannot_leave);
+      lookIn(jittered(interval));
+    }
+  }
+
+  // -- the first page ------------------------------------------------------------------------------
+
+  function fetchNumber() {
+    if (navigator.cookieEnabled === false || within("first", COOKIE_ROUND)) {
+      swap("cookies");
+      return;
+    }
+    remember("first", Date.now());
+    setTimeout(() => location.reload(), 100);
+  }
+
+  // -- beginning -----------------------------------------------------------------------------------
+
+  function begin() {
+    // The answer's Refresh header, which serves browsers without scripts, would reload the page under the
+    // visitor's hands. Stopping the load, once it has come to its end, cancels nothing but that.
+    window.stop();
+    if (kind === "first") {
+      fetchNumber();
+      return;
+    }
+    remember("first", 0);
+    offerLeave();
+    addEventListener("online", lookNow);
+    addEventListener("pageshow", (event) => event.persisted && lookNow());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && lookNow());
+    lookIn(jittered(interval));
+  }
+
+  if ($("updated")) showTime(new Date($("updated").dateTime));
+  // The answer to a form: loading it again would send the form again.
+  if (kind !== "unsent") addEventListener("load", () => setTimeout(begin));
+})();

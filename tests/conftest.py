@@ -1,0 +1,55 @@
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import stores
+from waitroom.settings import Settings, load
+
+pytest_plugins = ["tests.browser"]
+
+SECRET = "a secret for tests, long enough to be one"
+
+_rooms = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("WAITROOM_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", params=["valkey", "redis"])
+def any_store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each kind of store in turn: what is tested on one is tested on all."""
+    start = {"valkey": stores.valkey, "redis": stores.redis_server}[request.param]
+    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder, start(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def store_url() -> Iterator[str]:
+    """One real store, shared by the tests; each test has a room of its own."""
+    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder, stores.valkey(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture
+def room() -> str:
+    """A room that no other test has used."""
+    return f"room{next(_rooms)}-{os.getpid()}"
+
+
+@pytest.fixture
+def settings(store_url: str, room: str) -> Callable[..., Settings]:
+    """Settings on the shared store with a room of the test's own; keywords change the rest."""
+
+    def make(**keywords: Any) -> Settings:
+        return load(**{"redis_url": store_url, "secret": SECRET, "room": room, **keywords})
+
+    return make

@@ -1,0 +1,130 @@
+"""Gated sites for the tests: in this process, and on real servers."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message
+
+from waitroom.middleware import WaitingRoomMiddleware
+
+DEADLINE_SECONDS = 30
+
+
+@asynccontextmanager
+async def lifespan(app: ASGIApp) -> AsyncIterator[list[Message]]:
+    """Take an app through its lifespan as a server does; yields what it has sent so far."""
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    sent: list[Message] = []
+    answered = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        answered.set()
+
+    task = asyncio.create_task(app({"type": "lifespan", "state": {}}, to_app.get, send))  # type: ignore[arg-type]
+    await to_app.put({"type": "lifespan.startup"})
+    await answered.wait()
+    try:
+        yield sent
+    finally:
+        await to_app.put({"type": "lifespan.shutdown"})
+        await task
+
+
+def client_of(app: ASGIApp, base_url: str = "http://shop.test", **keywords: Any) -> httpx.AsyncClient:
+    """A browser-like client of an app in this process: it keeps cookies."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base_url, **keywords)
+
+
+@asynccontextmanager
+async def gated(app: ASGIApp, **keywords: Any) -> AsyncIterator[WaitingRoomMiddleware]:
+    """A site behind the gate, started and stopped as a server would."""
+    gate = WaitingRoomMiddleware(app, **keywords)
+    async with lifespan(gate) as sent:
+        assert sent[0] == {"type": "lifespan.startup.complete"}, sent
+        yield gate
+
+
+@dataclass
+class Server:
+    """A running server and what it printed."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def printed(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def started(command: list[str], environment: Mapping[str, str], port: int) -> Iterator[Server]:
+    """Run a command that serves on `port` until the block ends; waits until it answers probes."""
+    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as out:
+            env = {**os.environ, **environment}
+            process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
+        server = Server(f"http://127.0.0.1:{port}", process, log, dict(environment))
+        try:
+            _await_ready(server)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(DEADLINE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+
+
+def _await_ready(server: Server) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            if httpx.get(f"{server.url}/_waitroom/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"the server did not start:\n{server.printed()}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def uvicorn(app: str, workers: int = 1, arguments: tuple[str, ...] = (), **settings: Any) -> Iterator[Server]:
+    """Run `app` under a real uvicorn; keywords become `WAITROOM_` variables."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        app,
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+        *arguments,
+    ]
+    environment = {f"WAITROOM_{name.upper()}": str(value) for name, value in settings.items()}
+    with started(command, environment, port) as server:
+        yield server

@@ -1,0 +1,81 @@
+"""Sites that the tests put behind the gate: one of Starlette, one of plain ASGI."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from waitroom.middleware import WaitingRoomMiddleware
+
+
+async def _echo(request: Request) -> Response:
+    """Tell what the site got to see of a request."""
+    visitor = getattr(request.state, "waitroom", None)
+    return JSONResponse(
+        {
+            "site": "inside",
+            "path": request.url.path,
+            "query": request.url.query,
+            "method": request.method,
+            "body": (await request.body()).decode("utf-8", "replace"),
+            "cookies": request.cookies,
+            "headers": [name for name, _ in request.headers.items()],
+            "number": visitor and visitor.number,
+            "session": visitor and visitor.session,
+            "waited": visitor and visitor.waited_seconds,
+        }
+    )
+
+
+async def _release(_: Request) -> Response:
+    return PlainTextResponse("goodbye", headers={"Waitroom-Command": "release"})
+
+
+async def _cached(request: Request) -> Response:
+    return PlainTextResponse("for all", headers={"Cache-Control": request.query_params["control"]})
+
+
+async def _stream(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in range(int(request.query_params.get("pieces", "3"))):
+            yield b"piece %d\n" % piece
+            await asyncio.sleep(float(request.query_params.get("pause", "0")))
+
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
+async def _socket(socket: WebSocket) -> None:
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(f"heard {text}")
+
+
+site = Starlette(
+    routes=[
+        Route("/release", _release),
+        Route("/cached", _cached),
+        Route("/stream", _stream),
+        WebSocketRoute("/socket", _socket),
+        Route("/{path:path}", _echo, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+    ]
+)
+
+starlette_site = Starlette(routes=site.routes)
+starlette_site.add_middleware(WaitingRoomMiddleware)
+
+
+async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that knows nothing but HTTP, not even lifespan."""
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def plain_site() -> WaitingRoomMiddleware:
+    """For `uvicorn --factory`."""
+    return WaitingRoomMiddleware(plain)

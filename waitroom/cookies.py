@@ -1,0 +1,118 @@
+"""The gate's credentials as HTTP carries them: read from a request, kept from the site, set on a response."""
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any
+
+from waitroom.settings import Settings
+from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof
+
+MOST_COOKIES = 8
+"""Cookies of the gate's name that are looked at: whoever can set cookies for the site could send many."""
+TICKET_SECONDS = 30 * 86_400
+PROOF_SECONDS = 600
+OUTLIVES_SECONDS = 60
+
+HEADER = b"waitroom-pass"
+
+Scope = MutableMapping[str, Any]
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Cookies:
+    """Where one room's credentials are found and put."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        plain = f"{settings.cookie_name}-{settings.room}"
+        # A browser sends __Host- cookies only to the host that set them, and never takes them over http.
+        self._name = plain.encode()
+        self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
+        self._names = (self._name, self._secure_name)
+
+    def is_secure(self, scope: Scope) -> bool:
+        """Tell whether this request's cookies carry `Secure`."""
+        if self._settings.cookie_secure == "auto":
+            return scope.get("scheme") in ("https", "wss")
+        return self._settings.cookie_secure == "always"
+
+    def tokens(self, scope: Scope) -> list[str]:
+        """Find the request's tokens, unverified: in the cookie, in `Waitroom-Pass`, as a bearer's."""
+        name = self._secure_name if self.is_secure(scope) else self._name
+        found: list[bytes] = []
+        for header, value in scope["headers"]:
+            if header == b"cookie" and name in value:
+                found += _values(value, name)
+            elif header == HEADER:
+                found.append(value.strip())
+            elif header == b"authorization" and value[:7].lower() == b"bearer ":
+                found.append(value[7:].strip())
+        return [token.decode("latin-1") for token in found[:MOST_COOKIES] if len(token) <= LONGEST_TOKEN]
+
+    def came_by_header(self, scope: Scope) -> bool:
+        """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""
+        return any(header == HEADER or _is_token(header, value) for header, value in scope["headers"])
+
+    def strip(self, scope: Scope) -> Scope:
+        """Keep the gate's credentials from the site; the scope itself where it carries none."""
+        if not any(self._is_ours(header, value) for header, value in scope["headers"]):
+            return scope
+        headers = []
+        for header, value in scope["headers"]:
+            if header == b"cookie":
+                value = self._without_ours(value)
+                if not value:
+                    continue
+            elif header == HEADER or _is_token(header, value):
+                continue
+            headers.append((header, value))
+        return {**scope, "headers": headers}
+
+    def set(self, scope: Scope, token: str, credential: Credential, now_ms: int) -> tuple[bytes, bytes]:
+        """Write the `Set-Cookie` header for a credential."""
+        return self._header(scope, token, self._seconds(credential, now_ms))
+
+    def clear(self, scope: Scope) -> tuple[bytes, bytes]:
+        """Write the `Set-Cookie` header that takes the cookie away."""
+        return self._header(scope, "", 0)
+
+    def _seconds(self, credential: Credential, now_ms: int) -> int:
+        if isinstance(credential, Pass):
+            # Kept past its end: an expired pass may still be renewed, and is honoured while the store is away.
+            left = (credential.expires_at - now_ms) / 1000
+            return max(0, round(left + self._settings.session_seconds + OUTLIVES_SECONDS))
+        return PROOF_SECONDS if isinstance(credential, Proof) else TICKET_SECONDS
+
+    def _header(self, scope: Scope, value: str, seconds: int) -> tuple[bytes, bytes]:
+        secure = self.is_secure(scope)
+        settings = self._settings
+        # Browsers drop a SameSite=None cookie that is not Secure.
+        samesite = "lax" if settings.cookie_samesite == "none" and not secure else settings.cookie_samesite
+        parts = [f"{(self._secure_name if secure else self._name).decode()}={value}", "Path=/"]
+        parts += [f"Max-Age={seconds}", "HttpOnly", f"SameSite={samesite.capitalize()}"]
+        if secure:
+            parts.append("Secure")
+        if settings.cookie_domain:
+            parts.append(f"Domain={settings.cookie_domain}")
+        return b"set-cookie", "; ".join(parts).encode()
+
+    def _is_ours(self, header: bytes, value: bytes) -> bool:
+        if header == b"cookie":
+            return self._name in value
+        return header == HEADER or _is_token(header, value)
+
+    def _without_ours(self, cookie: bytes) -> bytes:
+        pairs = (pair.strip() for pair in cookie.split(b";"))
+        return b"; ".join(pair for pair in pairs if pair.partition(b"=")[0].rstrip() not in self._names)
+
+
+def _values(cookie: bytes, name: bytes) -> Sequence[bytes]:
+    pairs = (pair.partition(b"=") for pair in cookie.split(b";"))
+    return [value.strip().strip(b'"') for key, _, value in pairs if key.strip() == name]
+
+
+def _is_token(header: bytes, value: bytes) -> bool:
+    """Tell a bearer's token of the gate by its form; the site's own `Authorization` is left alone."""
+    if header != b"authorization" or value[:7].lower() != b"bearer ":
+        return False
+    kind, _, rest = value[7:].strip().partition(b".")
+    return kind in (b"ti", b"pa", b"pr") and rest.count(b".") >= 3

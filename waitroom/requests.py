@@ -1,0 +1,70 @@
+"""What kind of request this is, by its method and headers: what its sender can make of an answer."""
+
+from enum import Enum, auto
+
+from waitroom.cookies import Scope
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+DOCUMENTS = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+
+
+class Kind(Enum):
+    """Who asks."""
+
+    NAVIGATION = auto()
+    """A person who will look at a page."""
+    SCRIPT = auto()
+    """A program that reads JSON."""
+    SUBRESOURCE = auto()
+    """A part of a page, or a page fetched ahead of its time: nobody would see a waiting page."""
+    PREFLIGHT = auto()
+    """A browser that asks whether it may ask."""
+
+
+def kind_of(scope: Scope) -> Kind:
+    """Tell the kind of an HTTP request, from fetch metadata where the browser sends it, else from `Accept`."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name, value.strip().lower())
+    if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+        return Kind.PREFLIGHT
+    if b"prefetch" in headers.get(b"sec-purpose", b"") or b"prefetch" in headers.get(b"purpose", b""):
+        return Kind.SUBRESOURCE
+    if headers.get(b"x-requested-with") == b"xmlhttprequest":
+        return Kind.SCRIPT
+    destination = headers.get(b"sec-fetch-dest")
+    if destination in DOCUMENTS or headers.get(b"sec-fetch-mode") == b"navigate":
+        return Kind.NAVIGATION
+    if destination == b"empty":
+        return Kind.SCRIPT
+    if destination is not None:
+        return Kind.SUBRESOURCE
+    return Kind.SCRIPT if _prefers_json(headers.get(b"accept", b"")) else Kind.NAVIGATION
+
+
+def is_safe(scope: Scope) -> bool:
+    """Tell whether a request asks without changing anything (RFC 9110, 9.2.1)."""
+    return scope["method"] in SAFE
+
+
+def _prefers_json(accept: bytes) -> bool:
+    """Compare the weights of JSON and HTML in `Accept`; where they are equal, HTML it is."""
+    json, html = 0.0, 0.0
+    for entry in accept.split(b","):
+        media, *parameters = (part.strip() for part in entry.split(b";"))
+        weight = _weight(parameters)
+        if media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json")):
+            json = max(json, weight)
+        elif media in (b"text/html", b"application/xhtml+xml"):
+            html = max(html, weight)
+    return json > html
+
+
+def _weight(parameters: list[bytes]) -> float:
+    for parameter in parameters:
+        if parameter.startswith(b"q="):
+            try:
+                return min(1.0, max(0.0, float(parameter[2:])))
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,66 @@
+-- claim: exchanges called tickets for sessions; claiming again finds the same session.
+--
+-- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
+-- answer  view, and for each {outcome, when the pass ends, when the session entered}; outcome is
+--         "active", "called" (it may enter), "waiting", "door" (called, but no place is free yet) or "expired"
+
+slide()
+
+-- A promise whose place is there is kept, whoever stands at the door. What is left beyond the promises, or
+-- all there is where the places do not suffice for them (capacity or rate were lowered), goes to the lowest
+-- rank at the door first.
+local function may_enter(rank, is_promised)
+  local kept = room.promised <= room.places
+  if kept and is_promised then
+    return true
+  end
+  local before = redis.call('ZLEXCOUNT', DOOR, '-', '(' .. rank)
+  return room.places - (kept and room.promised or 0) > before
+end
+
+local function take_place(rank, id)
+  local is_promised = redis.call('ZSCORE', PROMISED, rank)
+  local enters = may_enter(rank, is_promised)
+  if is_promised then
+    redis.call('ZREM', PROMISED, rank)
+    room.promised = room.promised - 1
+  end
+  if not enters then
+    redis.call('ZADD', DOOR, 0, rank)
+    redis.call('ZADD', ASKED, now, rank)
+    return {'door', 0, 0}
+  end
+  local ends = pass_end(now, rules.lease_us)
+  enter(rank, id, ends - now, false)
+  return {'active', text(ends), text(now)}
+end
+
+local function claim(generation, epoch, number, id, enters)
+  local rank = rank_of(epoch, number)
+  if generation ~= room.generation or is_passed(epoch, number) then
+    return {'expired', 0, 0}
+  end
+  local entered_at = redis.call('HGET', USED, rank)
+  if entered_at then
+    local lease_ends = redis.call('ZSCORE', INSIDE, id)
+    if not lease_ends then
+      return {'expired', 0, 0}
+    end
+    return {'active', text(lease_ends - GRACE_US), entered_at}
+  end
+  if not is_called(epoch, number) then
+    return {'waiting', 0, 0}
+  end
+  if not enters then
+    return {'called', 0, 0}
+  end
+  return take_place(rank, id)
+end
+
+local answers = {}
+for i, ticket in ipairs(items) do
+  answers[i] = claim(unpack(ticket))
+end
+count_free()
+room.free_first = count_free_first()
+return {view(), answers}

@@ -1,0 +1,42 @@
+-- leave: ends sessions early and gives up tickets; repeating it is harmless.
+--
+-- items   [generation, epoch, number, id] of a ticket, or of the pass it became
+-- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
+
+local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
+
+-- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.
+local function end_session(id, lease_ends)
+  if redis.call('ZCARD', ENDED) >= LONGEST_ENDED then
+    return 0
+  end
+  local pass_ends = lease_ends - GRACE_US
+  remove({INSIDE, FIRST}, {id})
+  if pass_ends <= now then
+    return 0
+  end
+  redis.call('ZADD', ENDED, pass_ends, id)
+  room.ended_version = redis.call('HINCRBY', STATE, 'ended_version', 1)
+  return text(pass_ends)
+end
+
+local function leave(generation, epoch, number, id)
+  local lease_ends = redis.call('ZSCORE', INSIDE, id)
+  if lease_ends then
+    return end_session(id, tonumber(lease_ends))
+  end
+  if generation == room.generation and is_called(epoch, number) and not is_passed(epoch, number) then
+    local rank = rank_of(epoch, number)
+    redis.call('HSETNX', USED, rank, 0)
+    remove({PROMISED, DOOR, ASKED}, {rank})
+  end
+  return 0
+end
+
+end_leases()
+local answers = {}
+for i, credential in ipairs(items) do
+  answers[i] = leave(unpack(credential))
+end
+slide() -- last, so that the places go on to the next in line at once
+return {view(), answers}

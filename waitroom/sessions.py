@@ -1,0 +1,144 @@
+"""The sessions this process serves: renewed in the background, kept alive while a request is open."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from waitroom.errors import StoreError
+from waitroom.snapshot import Snapshot
+from waitroom.store import Store
+from waitroom.tickets import Pass
+from waitroom.together import Together
+
+SKEW_MS = 5_000
+"""How much longer than its lease a pass may seem to live before it is not believed."""
+
+log = logging.getLogger("waitroom")
+
+
+@dataclass(slots=True)
+class _Open:
+    """A session with requests under way in this process."""
+
+    requests: int
+    latest: Pass
+
+
+class Sessions:
+    """Judges passes and renews them, so that no request of a visitor inside waits for the store."""
+
+    def __init__(self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int) -> None:
+        self._snapshot = snapshot
+        self._session_ms = session_ms
+        self._max_session_ms = max_session_ms
+        self._renewals = Together(store.renew, snapshot.learn)
+        self._renewing: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[str, _Open] = {}
+        # Passes not yet seen back, oldest first: as leases are of one length, the front expires first.
+        self._renewed: dict[str, Pass] = {}
+
+    def latest(self, presented: Pass) -> Pass:
+        """The newest pass of the session that this process knows."""
+        renewed = self._renewed.get(presented.id)
+        if renewed is None:
+            return presented
+        if renewed.expires_at <= presented.expires_at and renewed.first == presented.first:
+            del self._renewed[presented.id]
+            return presented
+        return renewed
+
+    def is_valid(self, latest: Pass) -> bool:
+        """Tell from the pass and the snapshot alone whether the session goes on.
+
+        While the store is away, a pass that ran out is honoured for one `session_seconds`.
+        """
+        if latest.id in self._snapshot.ended:
+            return False
+        left = latest.expires_at - self._snapshot.now()
+        if self._snapshot.away_since is not None:
+            return left > -self._session_ms
+        return 0 < left <= latest.lease_ms + SKEW_MS
+
+    async def revive(self, expired: Pass) -> Pass | None:
+        """Ask the store about a pass that seems to have run out; None when its session is over."""
+        if expired.id in self._snapshot.ended:
+            return None
+        return await self._renew(expired, confirms=True)
+
+    def renew_soon(self, used: Pass) -> None:
+        """Renew in the background when it is time: at the first return, then from half the life on."""
+        if used.first or self._is_due(used):
+            self._renew_later(used, confirms=True)
+
+    @contextmanager
+    def open_request(self, admitted: Pass) -> Iterator[None]:
+        """Keep the session's lease alive while a request, a stream or a socket is open."""
+        session = self._open.setdefault(admitted.id, _Open(0, admitted))
+        session.requests += 1
+        if admitted.expires_at > session.latest.expires_at:
+            session.latest = admitted
+        try:
+            yield
+        finally:
+            session.requests -= 1
+            if not session.requests:
+                del self._open[admitted.id]
+
+    def keep_open(self) -> bool:
+        """Renew the sessions with open requests that need it; tells whether there are any open."""
+        for session in self._open.values():
+            latest = self._renewed.get(session.latest.id, session.latest)
+            if self._is_due(latest) and latest.id not in self._snapshot.ended:
+                self._renew_later(latest, confirms=False)
+        self._forget()
+        return bool(self._open)
+
+    async def close(self) -> None:
+        """Stop renewing."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_due(self, used: Pass) -> bool:
+        if self._max_session_ms and used.expires_at >= used.entered_at + self._max_session_ms:
+            return False  # it cannot be made longer
+        return used.expires_at - self._snapshot.now() < used.lease_ms / 2
+
+    def _renew_later(self, used: Pass, confirms: bool) -> None:
+        if used.id in self._renewing or self._snapshot.away_since is not None:
+            return
+        self._renewing.add(used.id)
+        task = asyncio.get_running_loop().create_task(self._renew_quietly(used, confirms))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _renew_quietly(self, used: Pass, confirms: bool) -> None:
+        try:
+            await self._renew(used, confirms)
+        except StoreError as error:
+            log.info("a renewal failed and will be tried again: %s", error)
+        finally:
+            self._renewing.discard(used.id)
+
+    async def _renew(self, used: Pass, confirms: bool) -> Pass | None:
+        ends = await self._renewals.ask((used, confirms))
+        if not ends:
+            return None
+        first = used.first and not confirms
+        lease_ms = used.lease_ms if first else self._session_ms
+        renewed = replace(used, expires_at=ends, lease_ms=lease_ms, first=first)
+        # Taken out first, so that the dictionary stays in order of expiry.
+        self._renewed.pop(used.id, None)
+        self._renewed[used.id] = renewed
+        return renewed
+
+    def _forget(self) -> None:
+        now = self._snapshot.now()
+        while self._renewed:
+            session = next(iter(self._renewed))
+            if self._renewed[session].expires_at > now:
+                return
+            del self._renewed[session]

@@ -1,0 +1,305 @@
+"""The environment -> frozen Settings; the only reader of os.environ.
+
+Every setting is a `WAITROOM_` variable, a keyword of the middleware and a flag of the command line, of one
+name. Keywords (and flags, which arrive as keywords) win over the environment, that over the defaults.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from waitroom.errors import SettingsError
+from waitroom.paths import check_pattern
+from waitroom.window import LARGEST_NUMBER, Tempo
+
+PREFIX = "WAITROOM_"
+SHORTEST_SECRET = 32
+SECRETIVE = ("secret", "redis_url")
+"""Settings whose values an error or a log never shows."""
+
+SCHEMES = ("redis", "rediss", "unix", "embedded")
+
+
+def _setting(meaning: str, allowed: str, default: Any = ..., *, shown: str | None = None, **more: Any) -> Any:
+    """Describe one setting: what it means, what is allowed, its default and how the table shows that."""
+    if callable(default):
+        more["default_factory"] = default
+    else:
+        more["default"] = default
+    return Field(description=meaning, json_schema_extra={"allowed": allowed, "shown": shown}, **more)
+
+
+def _commas(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in value:
+        check_pattern(pattern)
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
+Patterns = Annotated[CommaList, AfterValidator(_patterns)]
+
+
+def _active(data: dict[str, Any]) -> float:
+    # A field that failed its own check is not in `data`; that error is the one to be told.
+    return float(data.get("window_interval", 10) * data.get("active_window_count", 30))
+
+
+class Settings(BaseSettings):
+    """What one room is told to do. Frozen; seconds are floats, `capacity` and sizes are visitors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        case_sensitive=False,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+    )
+
+    redis_url: str = _setting(
+        "the store: `redis://`, `rediss://`, `unix://`, or `embedded://` for a server of its own",
+        "redis://host:port/db, rediss://…, unix:///path/to/socket or embedded://",
+        "embedded://",
+    )
+    secret: CommaList = _setting(
+        "signing keys, newest first, separated by commas; required with a real store, "
+        "made and kept beside the embedded one",
+        f"one or more keys of at least {SHORTEST_SECRET} characters each, separated by commas "
+        "(`waitroom keygen` makes one)",
+        (),
+        shown="–",
+    )
+    room: str = _setting(
+        "the room's name", "1 to 40 letters, digits, - and _", "default", pattern=r"^[A-Za-z0-9_-]{1,40}$"
+    )
+    paths: Patterns = _setting(
+        "protected paths, comma-separated; `*` matches anything, the rest is literal",
+        "patterns that begin with / or *, separated by commas",
+        ("/*",),
+    )
+    exclude: Patterns = _setting(
+        "paths never gated (webhooks, probes, static files); wins over `WAITROOM_PATHS` "
+        "where both the literal and the normalised path match",
+        "patterns that begin with / or *, separated by commas",
+        ("/robots.txt", "/favicon.ico", "/.well-known/*"),
+    )
+    window_size: int = _setting(
+        "most visitors who enter per rolling interval",
+        "a whole number from 1 to 1000000",
+        50,
+        ge=1,
+        le=1_000_000,
+    )
+    window_interval: float = _setting(
+        "the interval, seconds", "seconds, from 0.1 to 86400", 10.0, ge=0.1, le=86_400
+    )
+    active_window_count: int = _setting(
+        "windows for which a call stays good", "a whole number from 1 to 100000", 30, ge=1, le=100_000
+    )
+    capacity: int = _setting(
+        "most sessions inside",
+        "a whole number from 1 to 10000000",
+        lambda data: data.get("window_size", 50) * data.get("active_window_count", 30),
+        shown="size × count",
+        ge=1,
+        le=LARGEST_NUMBER,
+    )
+    session_seconds: float = _setting(
+        "idle life of a pass, seconds",
+        "seconds, from 1 to 31536000",
+        lambda data: max(1.0, _active(data)),
+        shown="interval × count",
+        ge=1,
+        le=31_536_000,
+    )
+    max_session_seconds: float = _setting(
+        "life of a session whatever its use, seconds; 0 for no end",
+        "seconds, 0 or from 1 to 31536000",
+        0.0,
+        ge=0,
+        le=31_536_000,
+    )
+    first_lease_seconds: float = _setting(
+        "first lease, until the cookie has come back, seconds",
+        "seconds, from 1 to WAITROOM_SESSION_SECONDS",
+        lambda data: min(60.0, data.get("session_seconds", 60.0)),
+        shown="60",
+        ge=1,
+    )
+    claim_seconds: float = _setting(
+        "how long a called place is kept free for its visitor, seconds",
+        "seconds, from 0.1 to interval × count",
+        lambda data: min(90.0, _active(data)),
+        shown="90",
+        ge=0.1,
+    )
+    sync_seconds: float = _setting(
+        "age at which a process's view of the room is refreshed, seconds",
+        "seconds, from 0.05 to 60",
+        0.5,
+        ge=0.05,
+        le=60,
+    )
+    status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(value))] = _setting(
+        "status of the waiting page", "200, 202, 429 or 503", 503
+    )
+    on_store_failure: Literal["hold", "open"] = _setting(
+        "newcomers while the store is away: `hold` them on the page, or `open` the gate",
+        "hold or open",
+        "hold",
+    )
+    prefix: str = _setting(
+        "below it are the gate's own routes",
+        "a path such as /_waitroom: it begins with / and does not end with one",
+        "/_waitroom",
+        pattern=r"^(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+$",
+    )
+    cookie_name: str = _setting(
+        "followed by `-<room>`; `__Host-` in front over https",
+        "1 to 40 letters, digits, - and _",
+        "waitroom",
+        pattern=r"^[A-Za-z0-9_-]{1,40}$",
+    )
+    cookie_secure: Literal["auto", "always", "never"] = _setting(
+        "`Secure` on the cookie: `auto` (by the request's scheme), `always` or `never`",
+        "auto, always or never",
+        "auto",
+    )
+    cookie_samesite: Literal["lax", "strict", "none"] = _setting(
+        "`SameSite` of the cookie; `none` needs https", "lax, strict or none", "lax"
+    )
+    cookie_domain: str | None = _setting(
+        "`Domain` of the cookie; by default the host that set it, which is safer",
+        "a domain name",
+        None,
+        shown="–",
+        pattern=r"^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
+    )
+    templates: Path | None = _setting(
+        "a folder whose files override the shipped templates", "an existing folder", None, shown="–"
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _scheme_is_known(cls, url: str) -> str:
+        scheme, found, _ = url.partition("://")
+        if not found or scheme not in SCHEMES:
+            raise ValueError
+        if scheme in ("redis", "rediss"):
+            parts = urlsplit(url)
+            if not parts.hostname or parts.port == 0:
+                raise ValueError
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _keys_are_long(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if any(len(key) < SHORTEST_SECRET for key in keys):
+            raise ValueError
+        if not keys and not info.data.get("redis_url", "embedded://").startswith("embedded://"):
+            raise ValueError("required with a real store")
+        return keys
+
+    @field_validator("max_session_seconds")
+    @classmethod
+    def _no_end_or_a_second(cls, seconds: float) -> float:
+        if 0 < seconds < 1:
+            raise ValueError
+        return seconds
+
+    @field_validator("first_lease_seconds")
+    @classmethod
+    def _first_lease_fits(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds > info.data.get("session_seconds", seconds):
+            raise ValueError
+        return seconds
+
+    @field_validator("claim_seconds")
+    @classmethod
+    def _claim_fits(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds > _active(info.data):
+            raise ValueError
+        return seconds
+
+    @field_validator("cookie_samesite")
+    @classmethod
+    def _none_needs_secure(cls, samesite: str, info: ValidationInfo) -> str:
+        if samesite == "none" and info.data.get("cookie_secure") == "never":
+            raise ValueError
+        return samesite
+
+    @field_validator("templates")
+    @classmethod
+    def _folder_exists(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError
+        return folder
+
+    @property
+    def active_seconds(self) -> float:
+        """How long a called visitor has to come in."""
+        return self.window_interval * self.active_window_count
+
+    @cached_property
+    def tempo(self) -> Tempo:
+        """How fast this room moves at most."""
+        return Tempo.of(self.window_size, self.window_interval, self.active_window_count)
+
+
+def load(**keywords: Any) -> Settings:
+    """Read the settings from keywords and the environment; raises SettingsError, one line, for what is wrong."""
+    unknown = [f"{PREFIX}{name.upper()}" for name in keywords if name not in Settings.model_fields]
+    unknown += [name for name in os.environ if name.startswith(PREFIX) and name not in variables()]
+    if unknown:
+        raise SettingsError(_unknown(unknown[0]))
+    try:
+        return Settings(**keywords)
+    except ValidationError as wrong:
+        # The value is told only where it is no secret, and the chained error would tell it.
+        raise SettingsError(_wrong(wrong.errors()[0])) from None
+
+
+def variables() -> Mapping[str, str]:
+    """Map every environment variable that is read to the name of its setting."""
+    return {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+
+
+def server_software() -> str | None:
+    """What gunicorn tells its workers about itself, which is how they know that they are siblings."""
+    return os.environ.get("SERVER_SOFTWARE")
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, variables(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(variables())}"
+    return f"{name}: there is no such setting; {hint}"
+
+
+def _wrong(error: Any) -> str:
+    name = str(error["loc"][0])
+    extra = Settings.model_fields[name].json_schema_extra
+    allowed = extra["allowed"] if isinstance(extra, dict) else ""
+    variable = f"{PREFIX}{name.upper()}"
+    if name == "secret" and not error["input"]:
+        return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
+    value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
+    return f"{variable}={value} is not allowed; allowed: {allowed}"
+
+
+def _readable(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return re.sub(r"(.{80}).+", r"\1…", text, flags=re.DOTALL)

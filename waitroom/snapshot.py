@@ -1,0 +1,122 @@
+"""What one process knows of its room, read from the store by one task whatever the traffic."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from waitroom.errors import StoreError
+from waitroom.store import Store
+from waitroom.together import BUDGET_SECONDS, is_alive, within_budget
+from waitroom.window import Window
+
+IDLE_SECONDS = 10.0
+"""How long after the last request the snapshot is still kept up to date."""
+
+log = logging.getLogger("waitroom")
+
+
+class Snapshot:
+    """The room's window, the store's clock and the sessions that ended early, as of the last sync.
+
+    `away_since` tells since when the store has not answered, `error` why; None while it does.
+    """
+
+    def __init__(self, store: Store, sync_seconds: float, each_sync: Callable[[], bool]) -> None:
+        self.window: Window | None = None
+        self.away_since: datetime | None = None
+        self.error: StoreError | None = None
+        self.ended: dict[str, int] = {}
+        self._store = store
+        self._sync_seconds = sync_seconds
+        # Called after each sync; tells whether open requests need the next one.
+        self._each_sync = each_sync
+        self._read_at = self._tried_at = self._used_at = float("-inf")
+        self._offset_ms: float | None = None
+        self._ended_version = -1
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    def now(self) -> int:
+        """The store's clock in ms; before the first contact this machine's, as there is no better."""
+        if self._offset_ms is None:
+            return int(time.time() * 1000)
+        return int(self._offset_ms + time.monotonic() * 1000)
+
+    def read_at(self) -> datetime:
+        """When the window was read, by the store's clock."""
+        at = self.window.at if self.window else self.now()
+        return datetime.fromtimestamp(at / 1000, UTC)
+
+    def learn(self, window: Window) -> None:
+        """Take over a window that a script answered with, unless a later one is known."""
+        if self.window is None or window.at >= self.window.at or window.epoch != self.window.epoch:
+            self.window = window
+
+    def end(self, session: str, until: int) -> None:
+        """Refuse a session's copies from now on, without waiting for the next sync."""
+        self.ended[session] = until
+
+    def lose(self, error: StoreError) -> None:
+        """Note that the store did not answer."""
+        self.error = error
+        if self.away_since is None:
+            self.away_since = datetime.now(UTC)
+            log.warning("%s; those inside go on, newcomers wait", error)
+
+    async def fresh(self) -> None:
+        """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time."""
+        now = self._used_at = time.monotonic()
+        if not is_alive(self._task):
+            self._task = asyncio.get_running_loop().create_task(self._keep())
+        limit = 2 * self._sync_seconds
+        if now - self._read_at <= limit:
+            return
+        if self.away_since is not None and now - self._tried_at <= limit:
+            return  # nobody waits for a store that is known to be away
+        await self._read()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = [task for task in (self._task, self._reading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = self._reading = None
+
+    async def _keep(self) -> None:
+        needed = True
+        while needed or time.monotonic() - self._used_at < IDLE_SECONDS:
+            await self._read()
+            needed = self._each_sync()
+            await asyncio.sleep(self._sync_seconds)
+
+    async def _read(self) -> None:
+        """Read once, together with whoever else is reading; does not raise when the store is away."""
+        if self._reading is None or not is_alive(self._reading):
+            self._tried_at = time.monotonic()
+            self._reading = asyncio.get_running_loop().create_task(self._sync())
+        # An answer that comes late is still taken, so the call itself goes on.
+        answer = asyncio.shield(self._reading)
+        try:
+            await within_budget(answer)
+            answer.result()
+        except StoreError as error:
+            self.lose(error)
+
+    async def _sync(self) -> None:
+        sent_at = time.monotonic()
+        window, synced = await self._store.sync(self._ended_version)
+        answered_at = self._read_at = time.monotonic()
+        self._offset_ms = window.at - (sent_at + answered_at) / 2 * 1000
+        self.learn(window)
+        if synced.ended is not None:
+            self.ended = synced.ended
+            self._ended_version = window.ended_version
+        # A store that answers late is as good as away: the next calls would be late as well.
+        if self.away_since is not None and answered_at - sent_at <= BUDGET_SECONDS:
+            log.warning(
+                "the store is back; it was away since %s", self.away_since.isoformat(timespec="seconds")
+            )
+            self.away_since = self.error = None
