@@ -32,7 +32,7 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[list[Message]]:
         sent.append(message)
         answered.set()
 
-    task = asyncio.create_task(app({"type": "lifespan", "state": {}}, to_app.get, send))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, to_app.get, send))
     await to_app.put({"type": "lifespan.startup"})
     await answered.wait()
     try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +18,7 @@ from waitroom.pages import Pages, Scene
 from waitroom.paths import Paths, strip_root
 from waitroom.requests import Kind, is_safe, kind_of
 from waitroom.room import Admitted, Decision, Held, Uncounted, WaitingRoom
-from waitroom.settings import Settings, load
+from waitroom.settings import Keywords, Settings, load
 from waitroom.tickets import Credential, Pass, Proof, Ticket
 
 COMMAND = b"waitroom-command"
@@ -46,7 +46,7 @@ class WaitingRoomMiddleware:
         *,
         settings: Settings | None = None,
         bypass: Callable[[Scope], bool] | None = None,
-        **keywords: Any,
+        **keywords: Unpack[Keywords],
     ) -> None:
         self._app = app
         self._bypass = bypass

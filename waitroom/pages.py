@@ -67,7 +67,7 @@ class Pages:
     """Renders the page a visitor meets instead of the site.
 
     Files in the folder `overrides` win over the shipped ones of the same name; messages one by one. Raises
-    SettingsError where one of them cannot be used: every kind of page is tried before the first visitor comes.
+    SettingsError where one of them cannot be used: every kind of page is tried before the first visitor is.
     """
 
     csp: str

@@ -7,10 +7,10 @@ name. Keywords (and flags, which arrive as keywords) win over the environment, t
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
@@ -258,6 +258,33 @@ class Settings(BaseSettings):
     def tempo(self) -> Tempo:
         """How fast this room moves at most."""
         return Tempo.of(self.window_size, self.window_interval, self.active_window_count)
+
+
+class Keywords(TypedDict, total=False):
+    """The settings as keywords, so that an editor knows them; the tests hold them against `Settings`."""
+
+    redis_url: str
+    secret: str | Sequence[str]
+    room: str
+    paths: str | Sequence[str]
+    exclude: str | Sequence[str]
+    window_size: int
+    window_interval: float
+    active_window_count: int
+    capacity: int
+    session_seconds: float
+    max_session_seconds: float
+    first_lease_seconds: float
+    claim_seconds: float
+    sync_seconds: float
+    status_code: int
+    on_store_failure: Literal["hold", "open"]
+    prefix: str
+    cookie_name: str
+    cookie_secure: Literal["auto", "always", "never"]
+    cookie_samesite: Literal["lax", "strict", "none"]
+    cookie_domain: str | None
+    templates: str | Path | None
 
 
 def load(**keywords: Any) -> Settings:
