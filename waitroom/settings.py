@@ -21,6 +21,8 @@ from waitroom.paths import check_pattern
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 PREFIX = "WAITROOM_"
+TARGET = "_WAITROOM_TARGET"
+"""Not a setting: how `waitroom run` tells its workers which site to wrap."""
 SHORTEST_SECRET = 32
 SECRETIVE = ("secret", "redis_url")
 """Settings whose values an error or a log never shows."""
@@ -303,6 +305,17 @@ def load(**keywords: Any) -> Settings:
 def variables() -> Mapping[str, str]:
     """Map every environment variable that is read to the name of its setting."""
     return {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+
+
+def hand_down(flags: Mapping[str, str], target: str) -> None:
+    """Leave the flags and the site's import string to the workers, which start from this environment."""
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in flags.items()})
+    os.environ[TARGET] = target
+
+
+def handed_down() -> str:
+    """The import string of the site that the command line was given."""
+    return os.environ[TARGET]
 
 
 def server_software() -> str | None:

@@ -29,7 +29,7 @@ SOCKET_SECONDS = 5.0
 """When a call is given up for good; callers give up waiting for it much sooner."""
 
 KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
-SCRIPTS = ("join", "claim", "renew", "leave", "sync")
+SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
 """Tests bring the time, in microseconds; everywhere else the store's own clock decides."""
@@ -143,6 +143,11 @@ class Store:
             {id: _milliseconds(end) for id, end in zip(ended[::2], ended[1::2], strict=True)}
         )
 
+    async def look(self) -> dict[str, Any]:
+        """Read the room without touching it, whatever this process's settings; empty: there is no such room."""
+        pairs = await self._call("look", [])
+        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
     async def close(self) -> None:
         """Close this event loop's connections."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
@@ -169,6 +174,10 @@ class Store:
         return client
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
+        view, answers = await self._call(name, items)
+        return _window(view), answers
+
+    async def _call(self, name: str, items: Sequence[Any]) -> Any:
         rules = self._rules_text
         if self._clock is not None:
             rules = json.dumps(self._rules | {"now_us": self._clock()})
@@ -176,12 +185,11 @@ class Store:
             client = self._client()
             if not self._checked:
                 await self._check(client)
-            view, answers = await self._evaluate(client, name, rules, json.dumps(items))
+            return await self._evaluate(client, name, rules, json.dumps(items))
         except exceptions.RedisError as error:
             raise self._explained(error) from error
         except OSError as error:
             raise StoreError(f"the store at {shown_url(self.url)} can't be reached: {error}") from error
-        return _window(view), answers
 
     async def _evaluate(self, client: Redis, name: str, rules: str, items: str) -> Any:
         count = len(self._keys)

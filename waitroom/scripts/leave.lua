@@ -33,6 +33,7 @@ local function leave(generation, epoch, number, id)
   return 0
 end
 
+begin_room()
 end_leases()
 local answers = {}
 for i, credential in ipairs(items) do

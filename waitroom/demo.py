@@ -1,0 +1,74 @@
+"""`waitroom demo`: a small shop behind the gate, and a crowd that wants into it."""
+
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from types import FrameType
+
+import click
+import uvicorn
+
+from waitroom.errors import WaitroomError
+from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.settings import load
+
+PACKAGES = ("waitroom.demo_app", "demo_app")
+"""Where the shop may be: inside the wheel, or beside the package in a checkout."""
+
+GATE = {
+    "window_size": 3,
+    "window_interval": 6,
+    "active_window_count": 5,
+    "capacity": 40,
+    "session_seconds": 120,
+    "claim_seconds": 6,
+    "first_lease_seconds": 30,
+}
+"""Small enough that a visitor sees a line, and gets in within a minute or two."""
+
+
+def run_demo(host: str, port: int, seed: int) -> None:
+    """Serve the shop until Ctrl-C; leaves no process, socket or file behind."""
+    package = _package()
+    if find_spec("httpx") is None:
+        raise WaitroomError('the crowd needs httpx: pip install "waitroom[embedded,demo]"')
+    shop = import_module(f"{package}.shop").app
+    settings = load(redis_url="embedded://", room="demo", **GATE)
+    gate = WaitingRoomMiddleware(shop, settings=settings)
+    url = f"http://{host}:{port}"
+    _tell(url, settings.prefix)
+    signal.signal(signal.SIGTERM, _end)
+    # In a session of its own, so that Ctrl-C reaches the server alone, which then ends the crowd.
+    crowd = subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-m", f"{package}.crowd", "--url", url, "--seed", str(seed)], start_new_session=True
+    )
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.run(gate, host=host, port=port, log_level="warning")
+    finally:
+        crowd.terminate()
+        crowd.wait()
+
+
+def _package() -> str:
+    for package in PACKAGES:
+        with suppress(ModuleNotFoundError):
+            if find_spec(package) is not None:
+                return package
+    raise WaitroomError("the demo's shop is not among the installed files")
+
+
+def _end(signum: int, _: FrameType | None) -> None:
+    sys.exit(128 + signum)
+
+
+def _tell(url: str, prefix: str) -> None:
+    click.echo(f"The shop          {url}/")
+    click.echo(f"Who is inside     {url}/inside")
+    click.echo(f"The line, as JSON {url}{prefix}/window")
+    click.echo(
+        "A crowd is on its way to the door; open the shop and you are in line with it. Ctrl-C ends it all."
+    )

@@ -1,0 +1,32 @@
+-- look: the room for an operator's eyes; changes nothing, not even by sliding the window.
+--
+-- items   none
+-- answer  name, value, … of what `waitroom status` shows; empty where there is no such room
+
+if not room.epoch then
+  return {}
+end
+
+local function count(key, from)
+  return redis.call('ZCOUNT', key, '(' .. text(from), '+inf')
+end
+
+local rules_told = redis.call('HGET', STATE, 'rules') or ''
+local capacity, window_size, interval_us = string.match(rules_told, '(%d+) (%d+) (%d+)')
+return {
+  'generation', room.generation,
+  'epoch', room.epoch,
+  'issued', text(room.issued),
+  'called', text(room.called),
+  'floor', text(room.floor),
+  'waiting', text(room.issued - room.called),
+  'inside', count(INSIDE, now),
+  'first_leases', redis.call('ZCARD', FIRST),
+  'capacity', capacity or false,
+  'window_size', window_size or false,
+  'interval_us', interval_us or false,
+  'entered_in_interval', interval_us and count(ENTRIES, now - interval_us) or false,
+  'promised', redis.call('ZCARD', PROMISED),
+  'at_the_door', redis.call('ZCARD', DOOR),
+  'ended_early', count(ENDED, now),
+}
