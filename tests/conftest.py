@@ -12,7 +12,7 @@ from waitroom.settings import Settings, load
 
 pytest_plugins = ["tests.browser"]
 
-SECRET = "a secret for tests, long enough to be one"
+SECRET = "a-secret-for-tests-that-is-long-enough"
 
 _rooms = itertools.count(1)
 

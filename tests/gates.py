@@ -76,13 +76,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: list[str], environment: Mapping[str, str], port: int) -> Iterator[Server]:
+def started(
+    command: list[str], environment: Mapping[str, str], port: int, cwd: Path | None = None
+) -> Iterator[Server]:
     """Run a command that serves on `port` until the block ends; waits until it answers probes."""
     with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
         log = Path(folder, "log")
         with log.open("wb") as out:
             env = {**os.environ, **environment}
-            process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
         server = Server(f"http://127.0.0.1:{port}", process, log, dict(environment))
         try:
             _await_ready(server)

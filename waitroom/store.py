@@ -218,7 +218,10 @@ class Store:
     def _explained(self, error: exceptions.RedisError) -> StoreError:
         where = f"the store at {shown_url(self.url)}"
         said = str(error).partition("\n")[0]
-        if isinstance(error, exceptions.AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS")):
+        # A refused login in the middle of connecting arrives wrapped as a lost connection.
+        if isinstance(error, exceptions.AuthenticationError) or isinstance(
+            error.__cause__, exceptions.AuthenticationError
+        ):
             return StoreUnusableError(f"{where} refused the user or password of WAITROOM_REDIS_URL: {said}")
         if isinstance(error, exceptions.NoPermissionError | exceptions.AuthorizationError):
             return StoreUnusableError(f"{where} doesn't let this user do what it must: {said}")
