@@ -28,12 +28,10 @@ from waitroom.settings import Settings, load
 WAITROOM = [sys.executable, "-m", "waitroom"]
 
 
-def waitroom(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def waitroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
     command = [*WAITROOM, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=cwd, check=False, timeout=60
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
 
 
 @contextmanager

@@ -154,7 +154,7 @@ class WaitingRoom:
 
     async def decide(self, credential: Credential | None) -> Decision:
         """Decide about a request that may take a place."""
-        await self.snapshot.fresh()
+        await self._see(credential)
         missed = False
         if isinstance(credential, Pass):
             admitted = await self._admit(credential)
@@ -255,7 +255,7 @@ class WaitingRoom:
 
     async def join(self, credential: Credential | None) -> Standing:
         """Take a number at once; a valid credential gets itself back. Raises StoreError."""
-        await self.snapshot.fresh()
+        await self._see(credential)
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
@@ -267,7 +267,7 @@ class WaitingRoom:
 
     async def stand(self, credential: Ticket | Pass) -> Standing:
         """Tell where a credential stands; asking claims. Raises StoreError where only the store could tell."""
-        await self.snapshot.fresh()
+        await self._see(credential)
         if isinstance(credential, Pass):
             admitted = await self._admit(credential)
             if admitted:
@@ -288,7 +288,7 @@ class WaitingRoom:
 
     async def leave(self, credential: Ticket | Pass) -> None:
         """Leave the line or the site; raises StoreError. Leaving while waiting stores nothing."""
-        await self.snapshot.fresh()
+        await self._see(credential)
         self._raise_if_away()
         if isinstance(credential, Ticket) and self._status(credential, self._window()) == "waiting":
             return
@@ -301,6 +301,13 @@ class WaitingRoom:
         return Visitor(self.settings.room, admitted.number, admitted.id, admitted.waited_ms / 1000)
 
     # -- what they share --------------------------------------------------------------------------
+
+    async def _see(self, credential: Credential | None) -> None:
+        """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
+        await self.snapshot.fresh()
+        window = self.snapshot.window
+        if isinstance(credential, Ticket) and window and rank(credential) > (window.epoch, window.issued):
+            await self.snapshot.reread()
 
     def _is_away(self) -> bool:
         return self.snapshot.away_since is not None

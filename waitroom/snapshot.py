@@ -77,6 +77,11 @@ class Snapshot:
             return  # nobody waits for a store that is known to be away
         await self._read()
 
+    async def reread(self) -> None:
+        """Read at once, unless the store is away."""
+        if self.away_since is None:
+            await self._read()
+
     async def close(self) -> None:
         """Stop reading."""
         tasks = [task for task in (self._task, self._reading) if task is not None]
