@@ -1,0 +1,44 @@
+"""The README's table of settings, written from the code: `python -m tests.settings_table README.md`."""
+
+import sys
+from pathlib import Path
+
+from waitroom.settings import PREFIX, Settings
+
+BEGIN, END = "<!-- settings: written by `make readme` -->\n", "<!-- end of settings -->"
+
+
+def table() -> str:
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        shown = extra["shown"]
+        if shown is None:
+            default = field.default
+            text = (
+                ",".join(default)
+                if isinstance(default, tuple)
+                else f"{default:g}"
+                if _is_number(default)
+                else default
+            )
+            shown = f"`{text}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def written(readme: str) -> str:
+    """Put the table between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(written(path.read_text("utf-8")), "utf-8")

@@ -1,0 +1,758 @@
+"""The waiting page: what it says, and in a real Chromium what it does."""
+
+import asyncio
+import gzip
+import json
+import re
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import uvicorn
+from playwright.async_api import Browser, Page, expect
+
+from waitroom import pages, window
+from waitroom.errors import SettingsError, WaitroomError
+from waitroom.pages import Kind, Pages, Scene
+from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo, Window
+
+TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
+NOON = datetime(2026, 5, 2, 12, 0, 5, tzinfo=UTC)
+PAGES = Pages()
+
+
+def scene(kind: Kind = "waiting", number: int | None = 141, ahead: int = 40, **changes: Any) -> Scene:
+    """One visitor: number 141, 40 ahead, who came when 60 had been called."""
+    eta, poll_after = changes.pop("eta", Eta(190, 330)), changes.pop("poll_after", 1)
+    plain = Scene(
+        kind=kind,
+        place=Place("waiting", number, ahead, eta, poll_after),
+        room="default",
+        epoch=None if number is None else "0",
+        start=60,
+        called=100,
+        missed=False,
+        kept_seconds=300,
+        tempo=TEMPO,
+        base="/_waitroom",
+        updated_at=NOON,
+    )
+    return replace(plain, **changes)
+
+
+def html(*args: Any, **changes: Any) -> str:
+    return PAGES.render(scene(*args, **changes)).decode()
+
+
+def visible(page: str) -> str:
+    """What the page says before any script ran, without its style and script."""
+    page = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+# -- what it says --------------------------------------------------------------------------------------
+
+
+def test_waiting_shows_number_ahead_wait_progress_and_time() -> None:
+    page = html()
+    text = visible(page)
+    assert "You are in line." in text
+    assert "40 people ahead of you" in text
+    assert "Your number 141" in text
+    assert "About 3 to 6 minutes" in text
+    assert '<time id="updated" datetime="2026-05-02T12:00:05Z">12:00:05 UTC</time>' in page
+    assert "refresh this page, or close it and come back" in text
+    assert "your place is kept for 5 minutes." in text
+    assert re.search(r'<progress[^>]* max="81" value="40">', page)
+    assert "<title>40 ahead – You are in line</title>" in page
+
+
+def test_one_ahead_is_a_person_and_none_is_next() -> None:
+    assert "1 person ahead of you" in visible(html(ahead=1))
+    nobody = html(ahead=0)
+    assert "Next nobody is ahead of you" in visible(nobody)
+    assert "<title>Next – You are in line</title>" in nobody
+
+
+def test_a_long_line_is_told_in_grouped_digits() -> None:
+    page = html(number=1_239_999, ahead=1_234_567)
+    assert '<strong id="figure" class="long">1,234,567</strong>' in page
+    assert '<b class="long">1,239,999</b>' in page
+
+
+def test_progress_stays_on_its_bar() -> None:
+    assert 'max="1" value="0"' in html(number=61, start=61, called=60)
+    assert 'max="81" value="81"' in html(called=LARGEST_NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("eta", "told"),
+    [
+        (None, "Not known yet"),
+        (Eta(0, 20), "Less than a minute"),
+        (Eta(10, 60), "Less than a minute"),
+        (Eta(59, 61), "Up to 2 minutes"),
+        (Eta(120, 120), "About 2 minutes"),
+        (Eta(190, 330), "About 3 to 6 minutes"),
+        (Eta(1700, 1801), "About 25 to 35 minutes"),
+        (Eta(3600, 7201), "About 1 to 3 hours"),
+        (Eta(3599, 7201), "Up to 3 hours"),
+        (Eta(90_000, 200_000), "About 1 to 3 days"),
+    ],
+)
+def test_a_wait_is_told_as_an_honest_range(eta: Eta | None, told: str) -> None:
+    assert f'<b id="wait">{told}</b>' in html(eta=eta)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.4, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (90, "90 seconds"),
+        (319, "5 minutes"),
+        (3600, "1 hour"),
+        (5400, "90 minutes"),
+        (7200.5, "2 hours"),
+        (86_400, "1 day"),
+        (300_000, "3 days"),
+    ],
+)
+def test_how_long_a_place_is_kept_is_never_overstated(seconds: float, told: str) -> None:
+    assert f"your place is kept for {told}." in visible(html(kept_seconds=seconds))
+
+
+def test_door_says_next() -> None:
+    text = visible(html("door", ahead=0))
+    assert "You’re next." in text
+    assert "141 is the next number in" in text
+    assert "Next" not in visible(html("door", number=None, ahead=0)).replace("You’re next", "")
+
+
+def test_first_says_what_to_do_where_the_page_keeps_coming_back() -> None:
+    page = html("first", number=None, ahead=0)
+    noscript = re.search(r"<noscript>(.*?)</noscript>", page)
+    assert noscript
+    assert "If this page keeps coming back, your browser is not sending cookies back." in noscript[1]
+    assert "Your number" not in visible(page)
+
+
+def test_away_keeps_a_place_only_for_those_who_have_one() -> None:
+    numbered, unnumbered = visible(html("away")), visible(html("away", number=None, ahead=0))
+    assert "Your place is kept." in numbered
+    assert "As of 12:00:05 UTC" in numbered
+    assert "40 people ahead of you" in numbered
+    assert "place" not in unnumbered
+    assert "As of 12:00:05 UTC" in unnumbered
+
+
+def test_unsent_says_that_nothing_was_sent_and_links_back() -> None:
+    page = html("unsent", number=None, ahead=0)
+    assert "Nothing was sent." in page
+    assert "nothing was saved, ordered or paid" in page
+    assert "Back button" in page
+    assert '<a class="button" href="">Get in line</a>' in page
+    assert "Back to the line</a>" in html("unsent")
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_missed_turn_is_told(kind: Kind) -> None:
+    assert "Your last turn passed" in html(kind, missed=True)
+    assert "Your last turn passed" not in html(kind)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("number", [None, 7, LARGEST_NUMBER])
+def test_every_page_is_small_complete_and_accessible(kind: Kind, number: int | None) -> None:
+    page = html(kind, number=number, ahead=LARGEST_NUMBER - 1, missed=True)
+    assert len(gzip.compress(page.encode())) < 8 * 1024
+    assert not re.search(
+        r"https?://|//[a-z]|url\(|@import|\bsrc=|\bstyle=|\bon[a-z]+=\"", re.sub("//.*", "", page)
+    )
+    assert "http" not in page
+    assert '<html lang="en">' in page
+    assert '<meta name="robots" content="noindex">' in page
+    assert page.count('role="status"') == 1
+    assert "aria-live" not in page
+    assert len(re.findall(r"<main(?![^>]*hidden)", page)) == 1
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_the_policy_names_the_hashes_of_what_is_inlined(kind: Kind) -> None:
+    page = html(kind)
+    for element, directive in (("style", "style-src"), ("script", "script-src")):
+        (inlined,) = re.findall(rf"<{element}>(.*?)</{element}>", page, flags=re.DOTALL)
+        digest = b64encode(sha256(inlined.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}';" in PAGES.csp
+    assert PAGES.csp.startswith("default-src 'none'; ")
+    assert "unsafe" not in PAGES.csp
+
+
+def test_what_is_put_in_is_escaped() -> None:
+    page = html(base="/</script><b>'\"&", room="<i>", epoch="</script>")
+    assert "</script><b>" not in page
+    assert "<i>" not in page
+    assert page.count("</script>") == 2
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert (data["base"], data["room"], data["epoch"]) == ("/</script><b>'\"&", "<i>", "</script>")
+
+
+# -- the files -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_overrides_file_by_file_and_message_by_message(tmp_path: Path) -> None:
+    (tmp_path / "waiting.css").write_text("h1 { color: teal }", "utf-8", newline="\r\n")
+    (tmp_path / "messages.en.json").write_text('{"page": {"waiting": "Nearly <there>."}}', "utf-8")
+    own = Pages(tmp_path)
+    page = own.render(scene()).decode()
+    assert "<style>h1 { color: teal }</style>" in page
+    assert "Nearly &lt;there&gt;." in page
+    assert "40 people ahead of you" in visible(page)
+    assert own.csp != PAGES.csp
+    digest = b64encode(sha256(b"h1 { color: teal }").digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in own.csp
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("waiting.html", "{% if %}", "waiting.html line 1: TemplateSyntaxError"),
+        ("waiting.html", "{{ nobody_knows }}", "'nobody_knows' is undefined"),
+        ("waiting.html", '{% include "nowhere.html" %}', "nowhere.html is not among"),
+        ("waiting.css", "</STYLE>", "waiting.css contains </style"),
+        ("waiting.js", "'</script>'", "waiting.js contains </script"),
+        ("messages.en.json", "{", "messages.en.json is not JSON"),
+        ("messages.en.json", "[]", "messages.en.json is not a JSON object"),
+        ("messages.en.json", '{"live": 3}', "cannot be used"),
+        ("messages.en.json", '{"live": {"ahead": {}}}', "KeyError: 'other'"),
+    ],
+)
+def test_an_override_that_cannot_be_used_stops_the_start(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(SettingsError, match=re.escape(told)) as stopped:
+        Pages(tmp_path)
+    message = str(stopped.value)
+    assert message.startswith(f"WAITROOM_TEMPLATES='{tmp_path}'")
+    assert "\n" not in message
+
+
+def test_missing_and_broken_files_of_the_package_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SHIPPED", (tmp_path, tmp_path / "none"))
+    with pytest.raises(WaitroomError, match=r"waiting.html is missing: it is not in .* or .*; install"):
+        Pages()
+    (tmp_path / "waiting.html").touch()
+    with pytest.raises(WaitroomError, match=r"waiting.css is not among the page's files; install"):
+        Pages()
+
+
+# -- what it does --------------------------------------------------------------------------------------
+
+on_the_browsers_loop = pytest.mark.asyncio(loop_scope="session")
+
+
+@dataclass
+class Gate:
+    """A gate by script: its page, its answers, and a log of what it was asked."""
+
+    scene: Scene = field(default_factory=scene)
+    room: dict[str, Any] = field(default_factory=dict)
+    mine: dict[str, Any] = field(default_factory=dict)
+    broken: bool = False
+    open: bool = False
+    refresh: int = 1
+    asked: list[str] = field(default_factory=list)
+    answering: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.answering.set()
+        self.room = {
+            "state": "queueing",
+            "epoch": "0",
+            "called": 100,
+            "rate_per_minute": None,
+            "poll_after": 1,
+        }
+        self.mine = {"status": "waiting", "ahead": 0, "eta_seconds": None, "poll_after": 1}
+
+    def count(self, request: str) -> int:
+        return self.asked.count(request)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = f"{scope['method']} {scope['path'].removeprefix('/_waitroom')}"
+        self.asked.append(request)
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        if "_waitroom" not in scope["path"]:
+            inside = b"<!doctype html><title>The shop</title><h1 id='shop'>Welcome</h1>"
+            body = inside if self.open else PAGES.render(self.scene)
+            headers = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store")]
+            headers.append((b"set-cookie", b"waitroom-default=ticket; Path=/"))
+            if not self.open:
+                headers.append((b"content-security-policy", PAGES.csp.encode()))
+                headers += [(b"refresh", str(self.refresh).encode())] if self.scene.kind != "unsent" else []
+            return await _answer(send, 200 if self.open else 503, headers, body)
+        assert scope["query_string"] == b"room=default"
+        while not self.answering.is_set():
+            await asyncio.sleep(0.01)
+        if self.broken:
+            return await _answer(send, 500, [], b"")
+        if request == "DELETE /ticket":
+            assert cookies
+            return await _answer(send, 204, [], b"")
+        # The window is everybody's and asked for without a cookie; the status is about the one who asks.
+        assert bool(cookies) is (request == "GET /status")
+        found = self.room if request == "GET /window" else self.mine
+        code = found.get("code", 200)
+        return await _answer(send, code, [(b"content-type", b"application/json")], json.dumps(found).encode())
+
+
+async def _answer(send: Any, code: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Served:
+    """Whatever gate a test puts here is what the one server serves."""
+
+    gate: Gate
+    url: str
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.gate(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    app = Served()
+    config = uvicorn.Config(app, port=0, lifespan="off", ws="none", log_level="critical")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    app.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield app
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def gate(served: Served) -> Iterator[Gate]:
+    served.gate = Gate()
+    yield served.gate
+    served.gate.answering.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    for _ in range(600):
+        if condition():
+            return
+        tick.wait(0.01)
+    raise AssertionError("it did not come to be within 30 s")
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, condition)
+
+
+@asynccontextmanager
+async def visit(browser: Browser, served: Served, **options: Any) -> AsyncIterator[Page]:
+    """Open the shop as a visitor would; nothing on the console may speak of the policy or of a mistake."""
+    context = await browser.new_context(locale="en-GB", timezone_id="Asia/Tokyo", **options)
+    try:
+        context.set_default_timeout(6_000)
+        page = await context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        await page.goto(f"{served.url}/shop?q=1")
+        yield page
+    finally:
+        await context.close()
+    # Chromium itself reports answers that are errors, and lost connections.
+    assert [line for line in said if "Failed to load resource" not in line] == []
+
+
+async def hasten(page: Page) -> list[float]:
+    """From the next load on, let every wait of the script pass fifty times as fast; records them, in ms.
+
+    Only the patience with an answer (10 s) stays as it is. Chance always gives a third: no jitter.
+    """
+    waits: list[float] = []
+    await page.expose_function("waited", waits.append)
+    await page.add_init_script("""
+        const slowly = setTimeout;
+        window.setTimeout = (act, ms) => {
+            if (ms === undefined || ms === 10000) return slowly(act, ms);
+            waited(ms);
+            return slowly(act, ms / 50);
+        };
+        Math.random = () => 1 / 3;
+    """)
+    return waits
+
+
+async def wake(page: Page) -> None:
+    """Bring the tab to the front."""
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+@pytest.fixture(autouse=True)
+def _patient() -> None:
+    expect.set_options(timeout=6_000)
+
+
+@on_the_browsers_loop
+async def test_a_called_visitor_is_taken_in_at_the_url_asked_for(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    async with visit(browser, served) as page:
+        await soon(lambda: gate.count("GET /window") > 1)
+        # The Refresh header asked for a reload every second; the script put an end to that.
+        assert gate.count("GET /shop") == 1
+        gate.open = True
+        gate.room["called"] = 141
+        await expect(page.locator("#shop")).to_have_text("Welcome")
+        assert page.url.endswith("/shop?q=1")
+        assert gate.count("GET /status") == 0
+
+
+@on_the_browsers_loop
+async def test_without_scripts_the_page_refreshes_itself(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    async with visit(browser, served, java_script_enabled=False) as page:
+        await expect(page.locator("#figure")).to_have_text("40")
+        await expect(page.locator("#leave-ask")).to_be_hidden()
+        gate.open = True
+        await expect(page.locator("#shop")).to_have_text("Welcome")
+
+
+@on_the_browsers_loop
+async def test_the_numbers_move_without_a_flood_of_announcements(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    async with visit(browser, served) as page:
+        await expect(page.locator("#updated")).to_have_text("21:00:05")
+        gate.room |= {"called": 130, "rate_per_minute": 60}
+        await expect(page.locator("#figure")).to_have_text("10")
+        await expect(page.locator("#wait")).to_have_text("Less than a minute")
+        await expect(page.locator("#updated")).not_to_have_text("21:00:05")
+        await expect(page).to_have_title("10 ahead – You are in line")
+        assert await page.eval_on_selector("#progress", "bar => bar.value") == 70
+        await expect(page.locator("#spoken")).to_have_text("")
+        gate.room["called"] = 139
+        await expect(page.locator("#label")).to_have_text("person ahead of you")
+        gate.room["called"] = 140
+        await expect(page.locator("#figure")).to_have_text("Next")
+        await expect(page.locator("#spoken")).to_have_text("nobody is ahead of you any more")
+        await expect(page).to_have_title("Next – You are in line")
+
+
+@on_the_browsers_loop
+async def test_the_place_is_announced_once_a_minute(browser: Browser, served: Served, gate: Gate) -> None:
+    async with visit(browser, served) as page:
+        await page.clock.install()
+        await page.reload()
+        asked = gate.count("GET /window")
+        await page.clock.fast_forward(5_000)
+        await soon(lambda: gate.count("GET /window") > asked)
+        await expect(page.locator("#spoken")).to_have_text("")
+        await page.clock.fast_forward(60_000)
+        await expect(page.locator("#spoken")).to_have_text("40 people ahead of you. Not known yet")
+
+
+@on_the_browsers_loop
+@pytest.mark.parametrize("rate", [None, 0.01, 0.6, 7, 60, 299, 6000])
+async def test_page_and_script_tell_the_same(
+    browser: Browser, served: Served, gate: Gate, rate: float | None
+) -> None:
+    number, called = 7_000, 100
+    room = Window(1, "0", number, called, 0, 0, 0, 0, rate, 0, 0)
+    ahead = number - called - 1
+    place = Place("waiting", number, ahead, window.eta(ahead, room, TEMPO), 1)
+    gate.scene = scene(place=place)
+    gate.room["rate_per_minute"] = rate
+    async with visit(browser, served) as page:
+        parts = ("#figure", "#label", "#wait")
+        written = [await page.text_content(part) for part in parts]
+        title = await page.title()
+        await page.evaluate(
+            "for (const id of ['figure', 'label', 'wait']) document.getElementById(id).textContent = ''"
+        )
+        for part, text in zip(parts, written, strict=True):
+            assert text
+            await expect(page.locator(part)).to_have_text(text)
+        assert await page.title() == title
+
+
+@on_the_browsers_loop
+async def test_a_lost_connection_is_told_and_outlived(browser: Browser, served: Served, gate: Gate) -> None:
+    async with visit(browser, served) as page:
+        word = page.locator("#word")
+        gate.broken = True
+        await expect(word).to_have_text("Connection lost. Your place is kept; trying again.")
+        await expect(page.locator("#spoken")).to_have_text(
+            "Connection lost. Your place is kept; trying again."
+        )
+        asked = gate.count("GET /window")
+        await soon(lambda: gate.count("GET /window") > asked)
+        gate.broken = False
+        await expect(word).to_be_hidden()
+        await expect(page.locator("#spoken")).to_have_text("The connection is back.")
+        await page.context.set_offline(True)
+        await expect(word).to_be_visible()
+        await page.context.set_offline(False)
+        await expect(word).to_be_hidden()
+
+
+@on_the_browsers_loop
+async def test_tries_grow_rarer_while_the_connection_is_lost(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    gate.scene = scene(tempo=Tempo(0.2, 60), poll_after=6)
+    gate.broken = True
+    async with visit(browser, served) as page:
+        waits = await hasten(page)
+        await page.reload()
+        await soon(lambda: len(waits) > 5)
+        # The usual interval is 6 s; a third of it, doubled with each failure, and of 60 s at the most.
+        assert [round(ms) for ms in waits[:6]] == [6_000, 4_000, 8_000, 16_000, 20_000, 20_000]
+
+
+@on_the_browsers_loop
+async def test_those_far_away_look_rarely(browser: Browser, served: Served, gate: Gate) -> None:
+    gate.scene = scene(tempo=Tempo(0.6, 60))  # 40 ahead at 0.6 s each: 24 s at the soonest, in three looks
+    async with visit(browser, served) as page:
+        waits = await hasten(page)
+        await page.reload()
+        await soon(lambda: len(waits) > 1)
+        assert [round(ms) for ms in waits[:2]] == [1_000, 8_000]
+        gate.room["called"] = 140
+        await expect(page.locator("#figure")).to_have_text("Next")
+        await soon(lambda: round(waits[-1]) == 1_000)
+        gate.room |= {"called": 100, "poll_after": 300}
+        await soon(lambda: round(waits[-1]) == 60_000)
+
+
+@on_the_browsers_loop
+async def test_a_store_that_is_away_is_told(browser: Browser, served: Served, gate: Gate) -> None:
+    async with visit(browser, served) as page:
+        gate.room["state"] = "away"
+        await expect(page.locator("#word")).to_contain_text(
+            "The line cannot be seen just now. Your place is kept"
+        )
+        gate.room["state"] = "queueing"
+        await expect(page.locator("#word")).to_be_hidden()
+
+
+@on_the_browsers_loop
+async def test_the_away_page_ends_when_the_line_is_seen_again(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    gate.scene = scene("away", number=None, ahead=0)
+    gate.room["state"] = "away"
+    async with visit(browser, served) as page:
+        await soon(lambda: gate.count("GET /window") > 1)
+        await expect(page.locator("#word")).to_be_hidden()
+        gate.broken = True
+        await expect(page.locator("#word")).to_have_text("Connection lost; trying again.")
+        gate.broken = False
+        gate.room["state"] = "queueing"
+        gate.scene = scene()
+        await expect(page.locator("h1").first).to_have_text("You are in line.")
+
+
+@on_the_browsers_loop
+@pytest.mark.parametrize(
+    "event", ["online", "visibilitychange", "pageshow"], ids=["online", "to the front", "out of the cache"]
+)
+async def test_it_looks_at_once_and_never_twice_at_a_time(
+    browser: Browser, served: Served, gate: Gate, event: str
+) -> None:
+    gate.scene = scene(poll_after=3000, tempo=Tempo(0.2, 3000))
+    gate.answering.clear()
+    fire = {
+        "online": "dispatchEvent(new Event('online'))",
+        "visibilitychange": "document.dispatchEvent(new Event('visibilitychange'))",
+        "pageshow": "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))",
+    }[event]
+    async with visit(browser, served) as page:
+        await page.clock.install()
+        await page.reload()
+        await page.evaluate(fire)
+        await page.clock.run_for(1_000)
+        await soon(lambda: gate.count("GET /window") == 1)
+        for _ in range(3):
+            await page.evaluate(fire)
+        await page.clock.run_for(1_500)
+        assert gate.count("GET /window") == 1
+        # An answer that takes longer than 10 s is given up.
+        await page.clock.run_for(10_000)
+        await expect(page.locator("#word")).to_be_visible()
+        gate.answering.set()
+        await page.evaluate(fire)
+        await page.clock.run_for(1_500)
+        await soon(lambda: gate.count("GET /window") > 1)
+        await expect(page.locator("#word")).to_be_hidden()
+
+
+@on_the_browsers_loop
+async def test_reloads_keep_their_distance(browser: Browser, served: Served, gate: Gate) -> None:
+    async with visit(browser, served) as page:
+        waits = await hasten(page)
+        await page.add_init_script("Date.now = () => 1e12")
+        gate.room["called"] = 141  # called, says the window; the page that comes says waiting all the same
+        await page.reload()
+        await soon(lambda: len(waits) > 5)
+        assert [round(ms) for ms in waits[:6]] == [1_000, 0, 1_000, 2_000, 1_000, 2_000]
+
+
+@on_the_browsers_loop
+async def test_at_the_door_it_asks_for_itself(browser: Browser, served: Served, gate: Gate) -> None:
+    gate.scene = scene("door", ahead=0)
+    async with visit(browser, served) as page:
+        await soon(lambda: gate.count("GET /status") > 1)
+        assert gate.count("GET /window") == 0
+        assert gate.count("GET /shop") == 1
+        gate.open = True
+        gate.mine["status"] = "active"
+        await expect(page.locator("#shop")).to_have_text("Welcome")
+
+
+@on_the_browsers_loop
+@pytest.mark.parametrize("mine", [{"status": "expired"}, {"code": 401}])
+@pytest.mark.parametrize("kind", ["door", "waiting"])
+async def test_a_place_that_is_gone_brings_a_new_page(
+    browser: Browser, served: Served, gate: Gate, kind: Kind, mine: dict[str, Any]
+) -> None:
+    gate.scene = scene(kind, ahead=0)
+    gate.room["epoch"] = "1"
+    async with visit(browser, served) as page:
+        await soon(lambda: gate.count("GET /status") > 0)
+        gate.scene = scene(number=977, ahead=800, missed=True, epoch="1")
+        gate.mine |= mine
+        await expect(page.locator("#figure")).to_have_text("800")
+        await expect(page.locator(".missed")).to_be_visible()
+
+
+@on_the_browsers_loop
+async def test_in_another_epoch_the_store_says_what_the_place_is(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    gate.room["epoch"] = "1"
+    gate.mine |= {"ahead": 12, "eta_seconds": {"low": 130, "high": 170}}
+    async with visit(browser, served) as page:
+        await expect(page.locator("#figure")).to_have_text("12")
+        await expect(page.locator("#wait")).to_have_text("About 2 to 3 minutes")
+        gate.open = True
+        gate.mine["status"] = "active"
+        await expect(page.locator("#shop")).to_have_text("Welcome")
+
+
+@on_the_browsers_loop
+async def test_the_first_page_comes_back_at_once(browser: Browser, served: Served, gate: Gate) -> None:
+    gate.scene = scene("first", number=None, ahead=0)
+    gate.refresh = 3000
+    async with visit(browser, served) as page:
+        gate.scene = scene()
+        await page.reload()
+        await expect(page.locator("#heading")).to_have_text("You are in line.")
+
+
+NO_STORAGE = "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('no') }})"
+NO_COOKIES = "Object.defineProperty(navigator, 'cookieEnabled', {get: () => false})"
+
+
+@on_the_browsers_loop
+@pytest.mark.parametrize(
+    ("script", "loads"),
+    [("", 2), (NO_STORAGE, 2), (NO_COOKIES, 1)],
+    ids=["cookies lost", "storage blocked too", "cookies off"],
+)
+async def test_a_browser_that_sends_no_cookies_back_is_told_and_left_in_peace(
+    browser: Browser, served: Served, gate: Gate, script: str, loads: int
+) -> None:
+    gate.open = True
+    async with visit(browser, served) as page:
+        gate.open = False
+        gate.scene = scene("first", number=None, ahead=0)
+        gate.asked.clear()
+        await page.add_init_script(script)
+        await page.goto(f"{served.url}/shop")
+        await expect(page.locator("#cookies h1")).to_be_focused()
+        await expect(page.locator("#cookies")).to_contain_text("Allow cookies for this site")
+        await expect(page.locator("#view")).to_be_hidden()
+        assert gate.count("GET /shop") == loads
+        await asyncio.sleep(2)  # twice what the Refresh header asks for: nothing comes
+        assert gate.count("GET /shop") == loads
+        gate.scene = scene()
+        await page.get_by_role("link", name="Try again").click()
+        await expect(page.locator("#heading")).to_have_text("You are in line.")
+
+
+@on_the_browsers_loop
+async def test_leaving_is_asked_twice_and_ends_the_polling(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    async with visit(browser, served) as page:
+        await page.get_by_role("button", name="Leave the line").click()
+        await expect(page.get_by_role("button", name="Stay")).to_be_focused()
+        await page.get_by_role("button", name="Stay").click()
+        await expect(page.get_by_role("button", name="Leave the line")).to_be_focused()
+        await page.get_by_role("button", name="Leave the line").click()
+        gate.broken = True
+        await page.get_by_role("button", name="Leave", exact=True).click()
+        await expect(page.locator("#word")).to_contain_text("You are still in line")
+        gate.broken = False
+        await page.get_by_role("button", name="Leave", exact=True).click()
+        await expect(page.locator("#left h1")).to_be_focused()
+        await expect(page).to_have_title("You have left the line")
+        asked = len(gate.asked)
+        await wake(page)
+        await page.get_by_role("link", name="Join again").click()
+        await expect(page.locator("#heading")).to_have_text("You are in line.")
+        assert gate.asked[asked] == "GET /shop"
+
+
+@on_the_browsers_loop
+async def test_what_was_not_sent_is_never_sent_again(browser: Browser, served: Served, gate: Gate) -> None:
+    gate.open = True
+    async with visit(browser, served) as page:
+        gate.open = False
+        gate.scene = scene("unsent", number=None, ahead=0)
+        await page.set_content("<form method=post action='/checkout'><button>Buy</button></form>")
+        waits = await hasten(page)
+        await page.get_by_role("button").click()
+        await expect(page.locator("h1")).to_have_text("Nothing was sent.")
+        await wake(page)
+        assert waits == []  # it waits for nothing, so nothing comes
+        assert gate.count("POST /checkout") == 1
+        assert not [request for request in gate.asked if request.endswith(("/window", "/status"))]
+        gate.scene = scene()
+        await page.get_by_role("link", name="Get in line").click()
+        await expect(page.locator("#heading")).to_have_text("You are in line.")
+        assert gate.count("POST /checkout") == 1
+        assert gate.count("GET /checkout") == 1
+
+
+@on_the_browsers_loop
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+async def test_nothing_runs_off_the_side(
+    browser: Browser, served: Served, gate: Gate, width: int, scheme: Any
+) -> None:
+    gate.scene = scene(number=LARGEST_NUMBER, ahead=LARGEST_NUMBER - 101, missed=True, poll_after=3000)
+    async with visit(browser, served, viewport={"width": width, "height": 640}, color_scheme=scheme) as page:
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,225 @@
+"""What a visitor carries: read back as it was signed, and nothing else is believed (P8)."""
+
+import hashlib
+import re
+from dataclasses import astuple, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import Signer
+
+from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.window import LARGEST_NUMBER
+
+OLD, NEW, FOREIGN = "the older key, 32 characters long", "the newer key, 32 characters long", "f" * 32
+TOKENS = Tokens([NEW], "shop")
+EPOCH = "0001760000000000-0a1b2c"
+
+TICKET = Ticket(1, EPOCH, 42, "an-id_16-letters", 1_760_000_000_123, 7, missed=True)
+PASS = Pass(1, EPOCH, 42, "an-id_16-letters", 1_760_000_000_123, 1_760_000_060_123, 60_000, 9_000, first=True)
+PROOF = Proof("an-id_16-letters", 1_760_000_000_123, missed=True)
+
+ids = st.builds(new_id)
+times = st.integers(0, 10**13)
+numbers = st.integers(1, LARGEST_NUMBER)
+spans = st.integers(0, 10**11)
+generations = st.integers(1, 10**6)
+tickets = st.builds(Ticket, generations, st.just(EPOCH), numbers, ids, times, numbers, st.booleans())
+passes = st.builds(
+    Pass, generations, st.just(EPOCH), numbers, ids, times, times, spans, spans, first=st.booleans()
+)
+proofs = st.builds(Proof, ids, times, st.booleans())
+credentials = tickets | passes | proofs
+
+
+def signed(payload: str | bytes, kind: str = "ticket", room: str = "shop", key: str = NEW) -> str:
+    """Sign any payload as another version might have done."""
+    signer = Signer(
+        key, salt=f"waitroom.{kind}.{room}", key_derivation="hmac", digest_method=hashlib.sha256
+    )
+    return signer.sign(payload).decode("latin-1")
+
+
+def payload(credential: Credential, *changed: tuple[int, Any]) -> list[str]:
+    """Write a credential's fields as a token does, some of them changed."""
+    texts = [str(int(value)) if isinstance(value, bool) else str(value) for value in astuple(credential)]
+    for at, value in changed:
+        texts[at] = str(value)
+    return texts
+
+
+# --- what was signed ---------------------------------------------------------------------------
+
+
+@given(credentials)
+def test_a_credential_is_read_back_as_it_was_signed(credential: Credential) -> None:
+    assert TOKENS.read(TOKENS.sign(credential)) == credential
+
+
+@given(credentials)
+def test_a_token_fits_into_cookies_headers_and_urls(credential: Credential) -> None:
+    token = TOKENS.sign(credential)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", token)
+    assert len(token) <= LONGEST_TOKEN
+
+
+def test_what_has_a_default_may_be_left_out() -> None:
+    assert not Ticket(1, EPOCH, 1, "id", 0, 0).missed
+    assert not Pass(1, EPOCH, 1, "id", 0, 0, 0, 0).first
+    assert not Proof("id", 0).missed
+
+
+def test_ids_are_long_and_never_twice_the_same() -> None:
+    made = {new_id() for _ in range(10_000)}
+    assert len(made) == 10_000
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", id) for id in made)
+
+
+# --- what was not ------------------------------------------------------------------------------
+
+
+@given(credentials, st.data())
+def test_p8_a_tampered_byte_is_never_another_credential(credential: Credential, data: st.DataObject) -> None:
+    token = TOKENS.sign(credential)
+    at = data.draw(st.integers(0, len(token) - 1))
+    byte = data.draw(st.characters(max_codepoint=255).filter(lambda char: char != token[at]))
+    read = TOKENS.read(token[:at] + byte + token[at + 1 :])
+    if at <= token.rindex("."):
+        assert read is None
+    else:
+        # The last letter of a signature has two bits to spare, so that other spellings of it exist.
+        assert read is None or (at == len(token) - 1 and read == credential)
+
+
+@given(credentials, st.data())
+def test_p8_an_added_byte_never_makes_another_credential(credential: Credential, data: st.DataObject) -> None:
+    token = TOKENS.sign(credential)
+    at = data.draw(st.integers(0, len(token)))
+    byte = data.draw(st.characters(max_codepoint=255))
+    read = TOKENS.read(token[:at] + byte + token[at:])
+    # What is no letter of a signature's alphabet is skipped there.
+    assert read is None or (at > token.rindex(".") and read == credential)
+
+
+@given(credentials, st.data())
+def test_p8_a_truncated_token_is_void(credential: Credential, data: st.DataObject) -> None:
+    token = TOKENS.sign(credential)
+    assert TOKENS.read(token[: data.draw(st.integers(0, len(token) - 1))]) is None
+    assert TOKENS.read(token[data.draw(st.integers(1, len(token))) :]) is None
+
+
+@given(st.text() | st.text(st.characters(max_codepoint=127)).map("ti.1.{}".format))
+def test_p8_arbitrary_text_is_void_and_raises_nothing(text: str) -> None:
+    assert TOKENS.read(text) is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "ti",
+        "ti.",
+        "ti..",
+        "xx.1.2",
+        ".",
+        "\x00" * 64,
+        "ti." + "1" * 70_000,
+        "ti.\ud800.x",
+        "ti.é.x",
+        "ti.1\u0661.x",
+    ],
+)
+def test_p8_malformed_tokens_are_void(token: str) -> None:
+    assert TOKENS.read(token) is None
+
+
+@given(credentials)
+def test_p8_another_rooms_token_is_void(credential: Credential) -> None:
+    assert Tokens([NEW], "shop2").read(TOKENS.sign(credential)) is None
+
+
+@given(credentials)
+def test_p8_another_sites_token_is_void(credential: Credential) -> None:
+    assert TOKENS.read(Tokens([FOREIGN], "shop").sign(credential)) is None
+
+
+@given(credentials, st.sampled_from(["ti", "pa", "pr"]))
+def test_p8_one_kind_is_never_taken_for_another(credential: Credential, prefix: str) -> None:
+    token = TOKENS.sign(credential)
+    read = TOKENS.read(prefix + token[2:])
+    assert read == (credential if token.startswith(prefix) else None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "written"), [("pass", "ti", TICKET), ("ticket", "pa", PASS), ("proof", "pa", PASS)]
+)
+def test_p8_the_key_of_one_kind_does_not_sign_another(kind: str, prefix: str, written: Credential) -> None:
+    assert TOKENS.read(signed(".".join((prefix, *payload(written))), kind)) is None
+
+
+@given(credentials)
+def test_p8_oversized_tokens_are_dropped_whatever_they_hold(credential: Credential) -> None:
+    token = signed(".".join((credential.KIND[:2], *payload(credential), "9" * LONGEST_TOKEN)), credential.KIND)
+    assert TOKENS.read(token) is None
+
+
+@pytest.mark.parametrize("number", [0, -1, LARGEST_NUMBER + 1, 2**64, "9" * 60])
+def test_p8_numbers_that_no_line_has_are_void(number: int | str) -> None:
+    assert TOKENS.read(signed(".".join(("ti", *payload(TICKET, (2, number)))))) is None
+    assert TOKENS.read(signed(".".join(("pa", *payload(PASS, (2, number)))), "pass")) is None
+
+
+def test_the_largest_number_is_still_one() -> None:
+    largest = replace(TICKET, number=LARGEST_NUMBER)
+    assert TOKENS.read(TOKENS.sign(largest)) == largest
+
+
+# --- keys that change --------------------------------------------------------------------------
+
+
+@given(credentials)
+def test_the_newest_key_signs_and_each_verifies(credential: Credential) -> None:
+    before, during, after = Tokens([OLD], "shop"), Tokens([NEW, OLD], "shop"), Tokens([NEW], "shop")
+    assert during.read(before.sign(credential)) == credential
+    assert during.sign(credential) == after.sign(credential)
+    assert after.read(before.sign(credential)) is None
+
+
+# --- other versions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("credential", [TICKET, PASS, PROOF])
+def test_what_an_older_version_did_not_write_has_its_default(credential: Credential) -> None:
+    older = signed(".".join((credential.KIND[:2], *payload(credential)[:-1])), credential.KIND)
+    flag = "first" if isinstance(credential, Pass) else "missed"
+    assert TOKENS.read(older) == replace(credential, **{flag: False})
+
+
+@pytest.mark.parametrize("credential", [TICKET, PASS, PROOF])
+def test_what_a_newer_version_adds_is_ignored(credential: Credential) -> None:
+    newer = signed(".".join((credential.KIND[:2], *payload(credential), "more", "0")), credential.KIND)
+    assert TOKENS.read(newer) == credential
+
+
+@pytest.mark.parametrize("credential", [TICKET, PASS, PROOF])
+def test_what_has_too_few_fields_is_void(credential: Credential) -> None:
+    for length in range(len(payload(credential)) - 1):
+        shorter = signed(".".join((credential.KIND[:2], *payload(credential)[:length])), credential.KIND)
+        assert TOKENS.read(shorter) is None
+
+
+def test_what_should_be_a_number_and_is_none_is_void() -> None:
+    assert TOKENS.read(signed(".".join(("ti", *payload(TICKET, (0, "one")))))) is None
+
+
+def test_signed_bytes_that_are_no_text_are_void() -> None:
+    # Never in a header that is ASCII, but whoever holds a key may have signed them.
+    assert TOKENS.read(signed(b"ti.\xff")) is None
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80))
+def test_whatever_a_holder_of_the_key_signs_raises_nothing(text: str) -> None:
+    for kind in ("ticket", "pass", "proof"):
+        TOKENS.read(signed(kind[:2] + text, kind))

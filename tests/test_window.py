@@ -1,0 +1,224 @@
+"""The line's arithmetic: who waits, who may come in, how long it takes and when to look again."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waitroom.tickets import Pass, Ticket
+from waitroom.window import (
+    LARGEST_NUMBER,
+    LONGEST_POLL,
+    SHORTEST_POLL,
+    Eta,
+    Rank,
+    Tempo,
+    Window,
+    ahead,
+    eta,
+    poll_seconds,
+    rank,
+    spread,
+    status,
+)
+
+EARLIER, EPOCH, LATER = "0000000000000001-aaaaaa", "0000000000000002-aaaaaa", "0000000000000002-aaaaab"
+
+WINDOW = Window(
+    generation=1,
+    epoch=EPOCH,
+    issued=30,
+    called=20,
+    floor=10,
+    inside=3,
+    free=0,
+    free_first=0,
+    rate_per_minute=60.0,
+    at=0,
+    ended_version=0,
+)
+TEMPO = Tempo.of(window_size=10, window_interval=10, active_window_count=30)
+
+numbers = st.integers(1, LARGEST_NUMBER)
+epochs = st.builds("{:016d}-{:06x}".format, st.integers(0, 10**16 - 1), st.integers(0, 16**6 - 1))
+ranks = st.builds(Rank, epochs, numbers)
+distances = st.integers(0, 10**9)
+tempos = st.builds(
+    Tempo.of, st.integers(1, 10**6), st.floats(0.1, 86_400, allow_nan=False), st.integers(1, 10**5)
+)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    issued = draw(st.integers(0, 10**6))
+    called = draw(st.integers(0, issued))
+    floor = draw(st.integers(0, called))
+    rate = draw(st.none() | st.floats(0, 10**6, allow_nan=False))
+    return replace(WINDOW, issued=issued, called=called, floor=floor, rate_per_minute=rate)
+
+
+# --- ranks ------------------------------------------------------------------------------------
+
+
+def test_a_ticket_and_the_pass_it_became_have_one_rank() -> None:
+    ticket = Ticket(1, EPOCH, 7, "id", 0, 0)
+    became = Pass(1, EPOCH, 7, "id", 0, 0, 0, 0)
+    assert rank(ticket) == rank(became) == Rank(EPOCH, 7)
+
+
+@given(ranks, ranks)
+def test_p3_ranks_compare_by_epoch_and_then_by_number(one: Rank, other: Rank) -> None:
+    assert (one < other) == ((one.epoch, one.number) < (other.epoch, other.number))
+
+
+@given(numbers, numbers)
+def test_p3_whoever_came_in_a_later_epoch_ranks_behind(early: int, late: int) -> None:
+    assert Rank(EARLIER, early) < Rank(EPOCH, late) < Rank(LATER, early)
+
+
+@given(ranks, ranks)
+def test_p3_a_rank_sorts_as_the_scripts_write_it(one: Rank, other: Rank) -> None:
+    def written(rank: Rank) -> str:
+        return f"{rank.epoch}:{rank.number:016d}"
+
+    assert (written(one) < written(other)) == (one < other)
+
+
+# --- status and ahead -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "expected", "in_front"),
+    [
+        (Rank(EPOCH, 1), "expired", 0),
+        (Rank(EPOCH, 10), "expired", 0),
+        (Rank(EPOCH, 11), "active", 0),
+        (Rank(EPOCH, 20), "active", 0),
+        (Rank(EPOCH, 21), "waiting", 0),
+        (Rank(EPOCH, 30), "waiting", 9),
+        (Rank(EARLIER, 5), "active", 0),
+        (Rank(EARLIER, 1000), "active", 0),
+        (Rank(LATER, 1), "waiting", 0),
+        (Rank(LATER, 15), "waiting", 14),
+    ],
+)
+def test_status_and_ahead_follow_from_the_window(place: Rank, expected: str, in_front: int) -> None:
+    assert status(place, WINDOW) == expected
+    assert ahead(place, WINDOW) == in_front
+
+
+@given(ranks, windows())
+def test_only_who_waits_has_others_ahead(place: Rank, window: Window) -> None:
+    assert ahead(place, window) >= 0
+    assert status(place, window) == "waiting" or ahead(place, window) == 0
+
+
+@given(numbers, numbers, windows())
+def test_ahead_grows_with_the_number(one: int, other: int, window: Window) -> None:
+    low, high = sorted((one, other))
+    assert ahead(Rank(EPOCH, low), window) <= ahead(Rank(EPOCH, high), window)
+
+
+@given(numbers, windows(), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_p3_a_window_that_slides_brings_everybody_nearer(
+    number: int, window: Window, calls: int, passed: int
+) -> None:
+    called = min(window.issued, window.called + calls)
+    later = replace(window, called=called, floor=min(called, window.floor + passed))
+    order = ["waiting", "active", "expired"]
+    place = Rank(EPOCH, number)
+    assert order.index(status(place, later)) >= order.index(status(place, window))
+    assert ahead(place, later) <= ahead(place, window)
+
+
+# --- the room ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("issued", "free", "waiting", "state"),
+    [(20, 1, 0, "open"), (20, 0, 0, "queueing"), (21, 0, 1, "queueing"), (21, 1, 1, "queueing")],
+)
+def test_a_room_is_open_where_a_newcomer_would_not_wait(
+    issued: int, free: int, waiting: int, state: str
+) -> None:
+    window = replace(WINDOW, issued=issued, free=free)
+    assert (window.waiting, window.state) == (waiting, state)
+
+
+# --- how long ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [None, 0.0])
+def test_a_wait_is_not_told_where_the_pace_is_not_known(rate: float | None) -> None:
+    assert eta(5, replace(WINDOW, rate_per_minute=rate), TEMPO) is None
+
+
+def test_a_wait_is_told_as_a_range_around_the_measured_pace() -> None:
+    slow = replace(WINDOW, rate_per_minute=6.0)
+    assert eta(0, slow, TEMPO) == Eta(7, 13)
+    assert eta(59, slow, TEMPO) == Eta(450, 780)
+
+
+def test_a_wait_is_never_told_shorter_than_the_rate_limit_allows() -> None:
+    assert eta(60, replace(WINDOW, rate_per_minute=100_000.0), TEMPO) == Eta(60, 60)
+
+
+@given(distances, windows(), tempos)
+def test_a_range_begins_before_it_ends(in_front: int, window: Window, tempo: Tempo) -> None:
+    told = eta(in_front, window, tempo)
+    assert told is None or 0 <= told.low <= told.high
+
+
+@given(distances, distances, windows(), tempos)
+def test_a_longer_line_is_never_a_shorter_wait(one: int, other: int, window: Window, tempo: Tempo) -> None:
+    low, high = sorted((one, other))
+    near, far = eta(low, window, tempo), eta(high, window, tempo)
+    assert (near is None) == (far is None)
+    if near is not None and far is not None:
+        assert near.low <= far.low
+        assert near.high <= far.high
+
+
+# --- when to look again -----------------------------------------------------------------------
+
+
+def test_the_tempo_follows_from_the_settings() -> None:
+    assert Tempo.of(50, 10, 30) == Tempo(seconds_per_call=0.2, longest_poll=LONGEST_POLL)
+    assert Tempo.of(10, 1, 30) == Tempo(seconds_per_call=0.1, longest_poll=10)
+
+
+@pytest.mark.parametrize(
+    ("in_front", "seconds"), [(0, SHORTEST_POLL), (6, SHORTEST_POLL), (30, 10), (180, 60), (10**6, 60)]
+)
+def test_those_at_the_front_look_often_and_those_far_away_rarely(in_front: int, seconds: float) -> None:
+    assert poll_seconds(in_front, TEMPO) == seconds
+
+
+def test_nobody_looks_more_often_than_once_a_second() -> None:
+    assert poll_seconds(0, Tempo.of(10, 0.1, 1)) == 1
+
+
+@given(distances, distances, tempos)
+def test_polls_grow_with_the_distance(one: int, other: int, tempo: Tempo) -> None:
+    low, high = sorted((one, other))
+    assert 1 <= poll_seconds(low, tempo) <= poll_seconds(high, tempo) <= max(1, tempo.longest_poll)
+
+
+@given(distances, tempos)
+def test_nobody_looks_less_than_three_times_while_a_call_stays_good(in_front: int, tempo: Tempo) -> None:
+    assert poll_seconds(in_front, tempo) <= max(1, tempo.longest_poll) <= LONGEST_POLL
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chance", "whole"),
+    [(1, 0, 1), (1, 0.999, 1), (0.1, 0, 1), (10, 0, 9), (10, 0.999, 12), (60, 0, 54), (60, 0.999, 72)],
+)
+def test_jitter_keeps_near_what_was_asked_for(seconds: float, chance: float, whole: int) -> None:
+    assert spread(seconds, chance) == whole
+
+
+@given(st.floats(1, LONGEST_POLL), st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_jitter_is_whole_seconds_and_grows_with_chance(seconds: float, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert 1 <= spread(seconds, low) <= spread(seconds, high) <= seconds * 1.2 + 0.5
