@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from waitroom.middleware import WaitingRoomMiddleware
@@ -79,3 +79,16 @@ async def plain(scope: Scope, receive: Receive, send: Send) -> None:
 def plain_site() -> WaitingRoomMiddleware:
     """For `uvicorn --factory`."""
     return WaitingRoomMiddleware(plain)
+
+
+def cookieless_site() -> ASGIApp:
+    """For `uvicorn --factory`: behind something on the way that lets no cookie through."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_on(message: Message) -> None:
+            headers = [pair for pair in message.get("headers", ()) if pair[0] != b"set-cookie"]
+            await send({**message, "headers": headers} if "headers" in message else message)
+
+        await starlette_site(scope, receive, send_on)
+
+    return app
