@@ -179,6 +179,7 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
         window = f"{server.url}/_waitroom/window"
         eventually(lambda: httpx.get(window).json()["waiting"] >= 5)
         assert httpx.get(server.url).status_code == 503
+        eventually(lambda: f"{server.url}/inside" in server.printed())
         family = descendants(server.process.pid)
         assert any("crowd" in " ".join(process.cmdline()) for process in family)
         folder = Path(f"/tmp/waitroom-{os.geteuid()}-{server.process.pid}")
@@ -189,7 +190,6 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
         server.process.send_signal(end)
         assert server.process.wait(30) == (0 if end == signal.SIGINT else 143)
         eventually(lambda: not any(process.is_running() for process in family) and not folder.exists())
-        assert f"{server.url}/inside" in server.printed()
         assert "Traceback" not in server.printed()
     assert told.exit_code == 0
     assert re.search(r"^inside +\d+ of 40", told.output, re.MULTILINE)

@@ -1,8 +1,12 @@
 """`waitroom demo`: a small shop behind the gate, and a crowd that wants into it."""
 
+import json
 import signal
 import subprocess
 import sys
+import threading
+import time
+import urllib.request
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,6 +33,10 @@ GATE = {
 }
 """Small enough that a visitor sees a line, and gets in within a minute or two."""
 
+CROWDED = 12
+"""Who stands at the door before anyone is invited to look."""
+TRIES, TRY_SECONDS = 50, 0.2
+
 
 def run_demo(host: str, port: int, seed: int) -> None:
     """Serve the shop until Ctrl-C; leaves no process, socket or file behind."""
@@ -39,7 +47,7 @@ def run_demo(host: str, port: int, seed: int) -> None:
     settings = load(redis_url="embedded://", room="demo", **GATE)
     gate = WaitingRoomMiddleware(shop, settings=settings)
     url = f"http://{host}:{port}"
-    _tell(url, settings.prefix)
+    threading.Thread(target=_tell_when_a_line_stands, args=(url, settings.prefix), daemon=True).start()
     signal.signal(signal.SIGTERM, _end)
     # In a session of its own, so that Ctrl-C reaches the server alone, which then ends the crowd.
     crowd = subprocess.Popen(  # noqa: S603  # our own module
@@ -65,10 +73,14 @@ def _end(signum: int, _: FrameType | None) -> None:
     sys.exit(128 + signum)
 
 
-def _tell(url: str, prefix: str) -> None:
+def _tell_when_a_line_stands(url: str, prefix: str) -> None:
+    """Invite nobody before there is something to see."""
+    for _ in range(TRIES):
+        with suppress(OSError), urllib.request.urlopen(f"{url}{prefix}/window", timeout=1) as answer:  # noqa: S310
+            if json.load(answer)["waiting"] >= CROWDED:
+                break
+        time.sleep(TRY_SECONDS)
     click.echo(f"The shop          {url}/")
     click.echo(f"Who is inside     {url}/inside")
     click.echo(f"The line, as JSON {url}{prefix}/window")
-    click.echo(
-        "A crowd is on its way to the door; open the shop and you are in line with it. Ctrl-C ends it all."
-    )
+    click.echo("Open the shop and you are in line with the crowd. Ctrl-C ends it all.")
