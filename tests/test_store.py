@@ -1,892 +1,253 @@
-"""The scripts, each documented answer, on every kind of store, under a clock that the tests move."""
+"""How the store is reached, and what is said where it can't be or will not do."""
 
+import asyncio
+import gc
+import shutil
+import socket
+import subprocess
+import warnings
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
-from typing import Any
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import redis
 
+from tests import stores
 from tests.conftest import SECRET
-from tests.rooms import DOOR, GRACE, Line
+from tests.rooms import Line
+from waitroom.errors import StoreError, StoreUnusableError
 from waitroom.settings import load
-from waitroom.store import KEYS
+from waitroom.store import Store, shown_url
+from waitroom.tickets import new_id
 
-MakeLine = Callable[..., Line]
-
-# Small enough to be filled by hand; every number differs, so that no two can be mistaken for each other.
-SMALL: dict[str, Any] = {
-    "window_size": 3,
-    "window_interval": 10,
-    "active_window_count": 8,
-    "capacity": 100,
-    "session_seconds": 300,
-    "first_lease_seconds": 40,
-    "claim_seconds": 25,
-}
-ACTIVE = 80
+StoreOf = Callable[[str], Store]
 
 
 @pytest_asyncio.fixture
-async def line(any_store_url: str, room: str) -> AsyncIterator[MakeLine]:
-    """Make a room's line on each kind of store; closed at the end."""
-    made: list[Line] = []
+async def store_of(room: str) -> AsyncIterator[StoreOf]:
+    """Connect to any url; closed at the end."""
+    made: list[Store] = []
 
-    def make(**keywords: Any) -> Line:
-        settings = load(**{"redis_url": any_store_url, "secret": SECRET, "room": room, **SMALL, **keywords})
-        made.append(Line(any_store_url, settings))
+    def make(url: str) -> Store:
+        made.append(Store(url, load(redis_url=url, secret=SECRET, room=room)))
         return made[-1]
 
     yield make
-    for each in made:
-        await each.close()
+    for store in made:
+        await store.close()
 
 
-def key(line: Line, name: str) -> str:
-    assert name in KEYS
-    return f"waitroom:{{{line.settings.room}}}:{name}"
+@pytest_asyncio.fixture
+async def shop(any_store_url: str, room: str) -> AsyncIterator[Line]:
+    """A room on each kind of store."""
+    shop = Line(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
+    yield shop
+    await shop.close()
 
 
-def used(line: Line) -> int:
-    """Count the used tickets that the store remembers."""
-    with redis.Redis.from_url(line.url) as client:
-        return int(client.hlen(key(line, "used")))  # type: ignore[arg-type]
+# --- scripts and connections -------------------------------------------------------------------
 
 
-# --- a room ------------------------------------------------------------------------------------
-
-
-async def test_a_new_room_is_empty_and_open(line: MakeLine) -> None:
-    shop = line()
-    window = await shop.look()
-    assert (window.generation, window.issued, window.called, window.floor, window.inside) == (1, 0, 0, 0, 0)
-    assert (window.free, window.free_first) == (3, 3)
-    assert (window.state, window.at, window.rate_per_minute) == ("open", shop.clock.ms(), None)
-
-
-async def test_an_epoch_is_stamped_with_the_stores_time_and_stays(line: MakeLine) -> None:
-    shop = line()
-    epoch = (await shop.look()).epoch
-    assert epoch.startswith(f"{shop.clock.now:016d}-")
-    shop.clock.advance(1000)
-    assert (await shop.again().look()).epoch == epoch
-
-
-async def test_rooms_do_not_share_anything(line: MakeLine) -> None:
-    one = line(capacity=1)
-    other = line(capacity=1, room=f"{one.settings.room}-2")
-    await one.enter(1)
-    assert (await other.look()).issued == 0
-    await other.enter(1)
-
-
-# --- joins -------------------------------------------------------------------------------------
-
-
-async def test_a_number_is_called_at_once_where_there_is_room(line: MakeLine) -> None:
-    shop = line()
-    assert await shop.join("number") == [(1, 0, 0)]
-    window = await shop.look()
-    assert (window.issued, window.called, window.inside, window.free) == (1, 1, 0, 2)
-
-
-async def test_who_enters_at_once_has_a_full_lease(line: MakeLine) -> None:
-    shop = line()
-    assert await shop.join("enter") == [(1, 0, shop.clock.ms(300))]
-    window = await shop.look()
-    assert (window.issued, window.called, window.inside, window.free) == (1, 1, 1, 2)
-
-
-async def test_a_first_lease_is_short(line: MakeLine) -> None:
-    shop = line()
-    assert await shop.join("first") == [(1, 0, shop.clock.ms(40))]
-    assert (await shop.look()).inside == 1
-
-
-async def test_a_line_gives_numbers_that_wait(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    assert await shop.join("number", "enter") == [(4, 3, 0), (5, 3, 0)]
-    window = await shop.look()
-    assert (window.issued, window.called, window.waiting, window.state) == (5, 3, 2, "queueing")
-
-
-async def test_a_line_gives_no_number_to_who_did_not_prove_the_cookie(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    assert await shop.join("first") == [(0, 0, 0)]
-    assert (await shop.look()).issued == 3
-
-
-async def test_joins_of_one_call_are_served_in_their_order(line: MakeLine) -> None:
-    shop = line()
-    answers = await shop.join("number", "enter", "first", "enter", "first", "number")
-    assert [(number, start, bool(ends)) for number, start, ends in answers] == [
-        (1, 0, False),
-        (2, 1, True),
-        (3, 2, True),
-        (4, 3, False),
-        (0, 0, False),
-        (5, 3, False),
-    ]
-    window = await shop.look()
-    assert (window.issued, window.called, window.inside, window.free) == (5, 3, 2, 0)
-
-
-async def test_a_call_without_items_changes_nothing(line: MakeLine) -> None:
-    shop = line()
+async def test_scripts_the_store_has_forgotten_are_loaded_again(shop: Line) -> None:
     before = await shop.look()
-    assert await shop.store.join([]) == (before, [])
-    assert await shop.store.claim([]) == (before, [])
-    assert await shop.store.renew([]) == (before, [])
-    assert await shop.store.leave([]) == (before, [])
-
-
-async def test_p3_a_newcomer_never_overtakes_those_who_wait(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    waiting = await shop.tickets(4)
-    shop.clock.advance(10)
-    assert await shop.join("enter", "first") == [(8, 6, 0), (0, 0, 0)]
-    assert await shop.claim(*waiting, enters=False) == ["called", "called", "called", "waiting"]
-
-
-# --- claims ------------------------------------------------------------------------------------
-
-
-async def test_a_called_ticket_becomes_a_session(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.tickets(1)
-    assert await shop.claimed(ticket) == ("active", shop.clock.ms(300), shop.clock.ms())
-    window = await shop.look()
-    assert (window.inside, window.free) == (1, 2)
-
-
-async def test_asking_does_not_enter(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.tickets(1)
-    assert await shop.claimed(ticket, enters=False) == ("called", 0, 0)
-    assert (await shop.look()).inside == 0
-
-
-async def test_a_waiting_ticket_is_not_let_in(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    (ticket,) = await shop.tickets(1)
-    assert await shop.claimed(ticket) == ("waiting", 0, 0)
-    assert (await shop.look()).inside == 3
-
-
-async def test_p5_a_ticket_claimed_again_is_the_same_session(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    ticket, other = await shop.tickets(2)
-    first = await shop.claimed(ticket)
-    shop.clock.advance(5)
-    assert await shop.again().claimed(ticket) == first
-    assert await shop.claimed(ticket, enters=False) == first
-    assert (await shop.store.claim([(ticket, True)] * 3))[1] == [first] * 3
-    window = await shop.look()
-    assert (window.inside, window.free) == (1, 0)
-    assert await shop.claim(other) == ["active"]
-
-
-async def test_p5_a_claim_finds_what_was_renewed_meanwhile(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    shop.clock.advance(70)
-    await shop.renew(ticket)
-    assert (await shop.claimed(ticket)).pass_ends == shop.clock.ms(300)
-
-
-async def test_a_claim_of_who_is_inside_on_the_grace_alone_renews_it(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    entered_at = shop.clock.ms()
-    shop.clock.advance(70)  # the floor has not passed the number yet
-    short = shop.again(session_seconds=1, first_lease_seconds=1)
-    (late,) = await short.enter(1)
-    shop.clock.advance(1)
-    assert await shop.claimed(late) == ("active", shop.clock.ms(300), shop.clock.ms(-1))
-    assert await shop.claimed(ticket) == ("active", entered_at + 300_000, entered_at)
-
-
-async def test_p8_tickets_nobody_was_given_change_no_place(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.tickets(1)
-    before = await shop.look()
-    garbage = [
-        (replace(ticket, number=2), "waiting"),
-        (replace(ticket, number=2**53 - 1), "waiting"),
-        (replace(ticket, epoch="9999999999999999-ffffff"), "waiting"),
-        (replace(ticket, generation=2), "expired"),
-        (replace(ticket, generation=0), "expired"),
-    ]
-    assert await shop.claim(*(forged for forged, _ in garbage)) == [outcome for _, outcome in garbage]
-    assert await shop.leave(*(forged for forged, _ in garbage)) == [0] * len(garbage)
+    with redis.Redis.from_url(shop.url) as client:
+        client.script_flush()
     assert await shop.look() == before
-    assert await shop.claim(ticket) == ["active"]
 
 
-# --- the rate (P2) -----------------------------------------------------------------------------
+def test_a_store_serves_one_event_loop_after_another(any_store_url: str, room: str) -> None:
+    shop = Line(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
+
+    async def use() -> int:
+        (ticket,) = await shop.tickets(1)
+        await shop.close()
+        return ticket.number
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert [asyncio.run(use()) for _ in range(3)] == [1, 2, 3]
+        gc.collect()
+    assert not [str(warning.message) for warning in warned]
 
 
-async def test_p2_the_interval_is_exact_to_the_microsecond(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    (ticket,) = await shop.tickets(1)
-    shop.clock.advance(10, -1)
-    assert await shop.claim(ticket) == ["waiting"]
-    shop.clock.advance(0, 1)
-    assert await shop.claim(ticket) == ["active"]
-
-
-async def test_p2_the_interval_rolls(line: MakeLine) -> None:
-    shop = line()
-    for _ in range(3):
-        await shop.enter(1)
-        shop.clock.advance(3)
-    waiting = await shop.tickets(4)
-    for seconds in (1, 3, 3):  # 10, 13 and 16 seconds after the beginning
-        shop.clock.advance(seconds, -1)
-        assert "active" not in await shop.claim(*waiting)
-        shop.clock.advance(0, 1)
-        assert await shop.claim(*waiting) == ["active"] + ["waiting"] * (len(waiting) - 1)
-        waiting = waiting[1:]
-
-
-async def test_p2_nothing_is_saved_up_while_nobody_comes(line: MakeLine) -> None:
-    shop = line()
+async def test_a_store_that_was_never_used_is_closed_too(shop: Line) -> None:
+    await shop.store.close()
     await shop.look()
-    shop.clock.advance(86_400)
-    assert [bool(ends) for _, _, ends in await shop.join(*["enter"] * 7)] == [True] * 3 + [False] * 4
+    await shop.store.close()
+    await shop.store.close()
+    assert (await shop.look()).issued == 0
+
+
+async def test_calls_that_arrive_together_find_the_scripts_once_loaded(shop: Line) -> None:
+    await asyncio.gather(*(shop.join("enter") for _ in range(50)))
     window = await shop.look()
-    assert (window.issued, window.called, window.inside) == (7, 3, 3)
-
-
-async def test_p2_the_called_who_come_late_and_the_next_share_one_interval(line: MakeLine) -> None:
-    shop = line()
-    early = await shop.tickets(3)
-    late = await shop.tickets(3)
-    shop.clock.advance(9)
-    assert await shop.claim(*early) == ["active"] * 3
-    shop.clock.advance(10, -1)
-    assert await shop.claim(*late) == ["waiting"] * 3
-    shop.clock.advance(0, 1)
-    assert await shop.claim(*late) == ["active"] * 3
-
-
-async def test_p2_the_rate_holds_by_whatever_way_they_enter(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.tickets(1)
-    await shop.first()
-    await shop.enter(1)
-    assert await shop.claim(ticket) == ["active"]
-    shop.clock.advance(10, -1)
-    assert await shop.join("first", "enter", "number") == [(0, 0, 0), (4, 3, 0), (5, 3, 0)]
-
-
-async def test_p2_leaving_frees_a_place_but_not_the_rate(line: MakeLine) -> None:
-    shop = line()
-    await shop.leave(*await shop.enter(3))
-    (ticket,) = await shop.tickets(1)
-    assert (await shop.look()).inside == 0
-    assert await shop.claim(ticket) == ["waiting"]
-    shop.clock.advance(10)
-    assert await shop.claim(ticket) == ["active"]
-
-
-async def test_p2_a_smaller_window_in_another_process_does_not_forget_entries(line: MakeLine) -> None:
-    shop = line()
-    smaller = shop.again(window_size=1)
-    await shop.enter(3)
-    await smaller.look()
-    assert (await shop.look()).free == 0
-    shop.clock.advance(10)
-    await shop.look()
-    assert await shop.enter(3)
-
-
-async def test_no_window_slides_while_nobody_waits(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(1)
-    for _ in range(5):
-        shop.clock.advance(10)
-        window = await shop.look()
-        assert (window.issued, window.called) == (1, 1)
-
-
-async def test_p2_a_window_does_not_slide_twice_for_one_interval(line: MakeLine) -> None:
-    shop = line(capacity=1000)
-    await shop.tickets(10)
-    assert (await shop.look()).called == 3
-    for _ in range(4):
-        shop.clock.advance(5)
-        assert (await shop.again().look()).called == 3
-
-
-# --- the capacity (P1) -------------------------------------------------------------------------
-
-
-async def test_p1_a_full_room_lets_in_as_many_as_leave(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    inside = await shop.enter(2)
-    waiting = await shop.tickets(3)
-    shop.clock.advance(60)
-    assert await shop.claim(*waiting) == ["waiting"] * 3
-    assert await shop.leave(inside[0]) == [shop.clock.ms(240)]
-    assert await shop.claim(*waiting) == ["active", "waiting", "waiting"]
-    assert (await shop.look()).inside == 2
-
-
-async def test_p1_a_lease_is_kept_30_seconds_longer_than_its_pass(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    await shop.enter(1)
-    (ticket,) = await shop.tickets(1)
-    shop.clock.advance(300 + GRACE, -1)
-    assert await shop.claim(ticket) == ["waiting"]
-    shop.clock.advance(0, 1)
-    assert await shop.claim(ticket) == ["active"]
-
-
-async def test_p1_the_called_count_against_the_capacity(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    await shop.tickets(1)
-    await shop.enter(1)
-    assert await shop.join("enter", "first") == [(3, 2, 0), (0, 0, 0)]
-
-
-async def test_p1_lowering_the_capacity_evicts_nobody_and_lets_nobody_in(line: MakeLine) -> None:
-    shop = line()
-    ticket, other = await shop.tickets(2)
-    inside = await shop.enter(1)
-    lower = shop.again(capacity=1)
-    assert await lower.claim(ticket, other) == ["door", "door"]
-    assert (await lower.look()).inside == 1
-    assert await lower.renew(inside[0]) == shop.clock.ms(300)
-    await lower.leave(inside[0])
-    assert await lower.claim(other, ticket) == ["door", "active"]
-
-
-async def test_p3_promises_that_do_not_suffice_are_kept_in_the_order_of_the_door(line: MakeLine) -> None:
-    shop = line(window_size=4)
-    (inside,) = await shop.enter(1)
-    tickets = await shop.tickets(3)
-    lower = shop.again(capacity=1)
-    assert await lower.claim(tickets[0]) == ["door"]
-    await lower.leave(inside)
-    # One place, promised to two and waited for by a third.
-    assert await lower.claim(tickets[1], tickets[0]) == ["door", "active"]
-
-
-async def test_a_promise_whose_place_is_there_is_kept_whoever_stands_at_the_door(line: MakeLine) -> None:
-    shop = line()
-    inside, other = await shop.enter(2)
-    (promised,) = await shop.tickets(1)
-    lower = shop.again(capacity=1)
-    (late,) = [replace(promised, number=0)]
-    assert await lower.claim(promised) == ["door"]
-
-
-# --- called, but not there ---------------------------------------------------------------------
-
-
-async def test_a_place_not_claimed_is_promised_to_the_next_in_line(line: MakeLine) -> None:
-    shop = line()
-    tickets = await shop.tickets(4)
-    shop.clock.advance(25, -1)
-    assert (await shop.look()).called == 3
-    shop.clock.advance(0, 1)
-    assert (await shop.look()).called == 4
-    assert await shop.claim(tickets[3]) == ["active"]
-
-
-async def test_a_latecomer_enters_where_nobody_waits(line: MakeLine) -> None:
-    shop = line()
-    tickets = await shop.tickets(3)
-    shop.clock.advance(ACTIVE, -1)
-    assert await shop.claim(*tickets) == ["active"] * 3
-
-
-async def test_a_latecomer_does_not_take_a_place_that_was_just_promised(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    late, following = await shop.tickets(2)
-    shop.clock.advance(25)
-    # The very call that makes the promise to the next must not break it.
-    assert await shop.claim(late) == ["door"]
-    assert await shop.claim(following) == ["active"]
-
-
-async def test_p3_a_latecomer_gets_the_next_place_before_all_who_were_called_later(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    late, following, last = await shop.tickets(3)
-    shop.clock.advance(25)
-    assert await shop.claim(following) == ["active"]
-    assert await shop.claim(late) == ["door"]
-    await shop.leave(following)
-    assert (await shop.look()).called == 2
-    assert await shop.claim(last, late) == ["waiting", "active"]
-
-
-async def test_p3_of_those_at_the_door_the_lowest_enters_first(line: MakeLine) -> None:
-    shop = line(window_size=10, capacity=3)
-    tickets = await shop.tickets(6)
-    shop.clock.advance(25)
-    assert await shop.claim(*tickets[3:]) == ["active"] * 3
-    assert await shop.claim(tickets[2], tickets[0], tickets[1]) == ["door"] * 3
-    await shop.leave(tickets[3])
-    assert await shop.claim(tickets[2], tickets[1], tickets[0]) == ["door", "door", "active"]
-    shop.clock.advance(5)
-    await shop.leave(*tickets[4:])
-    # Two places for the two at the door: either of them may come first.
-    assert await shop.claim(tickets[2], tickets[1]) == ["active", "active"]
-
-
-async def test_the_door_is_forgotten_10_seconds_after_the_last_ask(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    late, following, last = await shop.tickets(3)
-    shop.clock.advance(25)
-    assert await shop.claim(following, late) == ["active", "door"]
-    shop.clock.advance(DOOR, -1)
-    assert await shop.claim(late) == ["door"]
-    await shop.leave(following)
-    shop.clock.advance(DOOR, -1)
-    assert await shop.claim(last) == ["waiting"]
-    shop.clock.advance(0, 1)
-    assert await shop.claim(last) == ["active"]
-
-
-async def test_those_at_the_door_count_when_the_window_slides(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    await shop.tickets(2)
-    late, *_ = await shop.tickets(2)
-    shop.clock.advance(25)
-    window = await shop.look()
-    assert (window.called, window.free) == (4, 0)
-    shop.clock.advance(25)
-    inside = await shop.enter(2)
-    assert await shop.claim(late) == ["door"]
-    await shop.leave(inside[0])
-    assert (await shop.look()).free == 0
-    assert await shop.join("enter", "first") == [(7, 6, 0), (0, 0, 0)]
-
-
-# --- the floor ---------------------------------------------------------------------------------
-
-
-async def test_a_turn_has_passed_after_the_active_time(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.tickets(1)
-    shop.clock.advance(ACTIVE, -1)
-    assert await shop.claim(ticket, enters=False) == ["called"]
-    assert (await shop.look()).floor == 0
-    shop.clock.advance(0, 1)
-    assert await shop.claim(ticket) == ["expired"]
-    window = await shop.look()
-    assert (window.floor, window.called, window.inside) == (1, 1, 0)
-
-
-async def test_the_floor_follows_each_call(line: MakeLine) -> None:
-    shop = line()
-    for _ in range(3):
-        await shop.tickets(1)
-        shop.clock.advance(4)
-    shop.clock.advance(ACTIVE - 12)
-    for floor in (1, 2, 3):
-        assert (await shop.look()).floor == floor
-        shop.clock.advance(4)
-
-
-async def test_the_floor_never_passes_who_is_at_the_door(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    gone, late, *others = await shop.tickets(4)
-    shop.clock.advance(25)
-    assert await shop.claim(*others, late) == ["active", "active", "door"]
-    for _ in range(12):
-        shop.clock.advance(9)
-        assert await shop.claim(late) == ["door"]
-    window = await shop.look()
-    assert (window.floor, window.called) == (1, 4)
-    assert await shop.claim(gone) == ["expired"]
-    await shop.leave(others[0])
-    assert await shop.claim(late) == ["active"]
-    assert (await shop.look()).floor == 4
-
-
-async def test_the_floor_goes_on_when_the_door_is_forgotten(line: MakeLine) -> None:
-    shop = line(capacity=2)
-    late, _, *others = await shop.tickets(4)
-    shop.clock.advance(25)
-    assert await shop.claim(*others) == ["active", "active"]
-    shop.clock.advance(ACTIVE - 25, -1)
-    assert await shop.claim(late) == ["door"]
-    shop.clock.advance(DOOR, -1)
-    assert (await shop.look()).floor == 0
-    shop.clock.advance(0, 1)
-    assert (await shop.look()).floor == 2
-    assert await shop.claim(late) == ["expired"]
-
-
-# --- used tickets ------------------------------------------------------------------------------
-
-
-async def test_a_used_ticket_is_void_after_leaving(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    await shop.leave(ticket)
-    assert await shop.claim(ticket) == ["expired"]
-    assert await shop.again().claim(ticket, enters=False) == ["expired"]
-    assert (await shop.look()).inside == 0
-
-
-async def test_a_used_ticket_is_void_after_the_session_ran_out(line: MakeLine) -> None:
-    shop = line(active_window_count=100)
-    (ticket,) = await shop.enter(1)
-    shop.clock.advance(300 + GRACE)
-    assert await shop.claim(ticket) == ["expired"]
-    assert (await shop.look()).floor == 0
-
-
-async def test_a_ticket_left_while_called_is_void_and_its_place_goes_on(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    ticket, following = await shop.tickets(2)
-    assert await shop.leave(ticket, ticket) == [0, 0]
-    assert await shop.claim(ticket, following) == ["expired", "active"]
-
-
-async def test_a_ticket_left_at_the_door_is_void_and_its_place_goes_on(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    late, following, last = await shop.tickets(3)
-    shop.clock.advance(25)
-    assert await shop.claim(following, late) == ["active", "door"]
-    await shop.leave(late, following)
-    assert await shop.claim(last, late) == ["active", "expired"]
-
-
-async def test_leaving_while_waiting_stores_nothing(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    (ticket,) = await shop.tickets(1)
-    before = used(shop)
-    assert await shop.leave(ticket) == [0]
-    assert used(shop) == before
-    shop.clock.advance(10)
-    assert await shop.claim(ticket) == ["active"]
-
-
-async def test_used_tickets_are_forgotten_when_the_floor_has_passed_them(line: MakeLine) -> None:
-    shop = line()
-    (inside,) = await shop.enter(1)
-    await shop.leave(*await shop.tickets(1))
-    shop.clock.advance(ACTIVE, -1)
-    await shop.look()
-    assert used(shop) == 2
-    shop.clock.advance(0, 1)
-    assert (await shop.look()).floor == 2
-    assert used(shop) == 0
-    assert await shop.claim(inside) == ["expired"]
-    assert await shop.renew(inside) == shop.clock.ms(300)
-
-
-async def test_many_used_tickets_are_forgotten_at_once(line: MakeLine) -> None:
-    shop = line(window_size=2500, capacity=2500)
-    await shop.enter(2500)
-    shop.clock.advance(ACTIVE)
-    assert (await shop.look()).floor == 2500
-    assert used(shop) == 0
-    shop.clock.advance(300 + GRACE - ACTIVE)
-    assert (await shop.look()).inside == 0
-
-
-# --- renewals ----------------------------------------------------------------------------------
-
-
-async def test_a_renewed_session_goes_on_from_now(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    (ticket,) = await shop.enter(1)
-    for _ in range(5):
-        shop.clock.advance(250)
-        assert await shop.renew(ticket) == shop.clock.ms(300)
-    assert (await shop.look()).inside == 1
-
-
-async def test_a_lease_that_still_lives_is_renewed_after_its_pass(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    shop.clock.advance(300 + GRACE, -1)
-    assert await shop.renew(ticket) == (shop.clock.now + 300_000_000) // 1000
-    shop.clock.advance(300 + GRACE)
-    assert await shop.renew(ticket) == 0
-
-
-async def test_a_session_that_left_is_not_renewed(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    await shop.leave(ticket)
-    assert await shop.renew(ticket) == 0
-    assert await shop.renew(await shop.first(), confirms=False) == shop.clock.ms(40)
-    assert (await shop.look()).inside == 1
-
-
-async def test_a_renewal_never_shortens_a_lease(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    (ticket,) = await shop.enter(1)
-    shorter = shop.again(session_seconds=50, first_lease_seconds=40)
-    assert await shorter.renew(ticket) == shop.clock.ms(50)
-    shop.clock.advance(299)
-    assert await shop.renew(ticket) == shop.clock.ms(300)
-
-
-async def test_a_session_ends_after_its_longest_time_whatever_its_use(line: MakeLine) -> None:
-    shop = line(max_session_seconds=500, capacity=1)
-    (ticket,) = await shop.enter(1)
-    end = shop.clock.ms(500)
-    shop.clock.advance(250)
-    assert await shop.renew(ticket) == end
-    shop.clock.advance(250, -1000)
-    assert await shop.renew(ticket) == end
-    shop.clock.advance(0, 1000)
-    assert await shop.renew(ticket) == 0
-    assert (await shop.look()).inside == 1
-    shop.clock.advance(GRACE)
-    assert (await shop.look()).inside == 0
-
-
-async def test_the_longest_time_is_no_longer_for_a_ticket_than_for_its_pass(line: MakeLine) -> None:
-    shop = line(max_session_seconds=20, capacity=1)
-    (ticket,) = await shop.enter(1)
-    shop.clock.advance(20, -1000)
-    assert await shop.claimed(ticket) == ("active", shop.clock.ms(0.001), shop.clock.ms(-19.999))
-    shop.clock.advance(0, 1000)
-    assert await shop.claim(ticket) == ["expired"]
-
-
-@pytest.mark.parametrize(("how", "seconds"), [("first", 20), ("enter", 30)])
-async def test_the_longest_time_caps_the_first_lease_too(line: MakeLine, how: str, seconds: int) -> None:
-    shop = line(max_session_seconds=30, first_lease_seconds=20)
-    assert await shop.join(how) == [(1, 0, shop.clock.ms(seconds))]
-    assert (await shop.again(max_session_seconds=10).join(how))[0].pass_ends == shop.clock.ms(10)
-
-
-# --- first leases ------------------------------------------------------------------------------
-
-
-async def test_a_first_lease_becomes_full_when_the_cookie_comes_back(line: MakeLine) -> None:
-    shop = line(window_size=40)
-    newcomer = await shop.first()
-    assert (await shop.look()).free_first == 9
-    shop.clock.advance(1)
-    assert await shop.renew(newcomer, confirms=True) == shop.clock.ms(300)
-    assert (await shop.look()).free_first == 10
-    assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(300)
-
-
-async def test_a_first_lease_stays_short_until_then(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    newcomer = await shop.first()
-    for _ in range(3):
-        shop.clock.advance(30)
-        assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(40)
-    shop.clock.advance(40 + GRACE, -1)
-    assert (await shop.look()).inside == 1
-    shop.clock.advance(0, 1)
-    window = await shop.look()
-    assert (window.inside, window.free_first) == (0, 1)
+    assert (window.issued, window.inside) == (50, 50)
+
+
+async def test_a_store_restarted_empty_is_a_new_room(tmp_path: Path, store_of: StoreOf) -> None:
+    with ExitStack() as first:
+        url = first.enter_context(stores.redis_server(tmp_path))
+        store = store_of(url)
+        before, _ = await store.join([("number", new_id())])
+        first.close()
+        with pytest.raises(StoreError, match=f"the store at {url} can't be reached: "):
+            await store.sync(0)
+    with stores.redis_server(tmp_path):
+        after, _ = await store.sync(0)
+    assert after.epoch > before.epoch
+    assert after.issued == 0
+
+
+# --- stores that will not do -------------------------------------------------------------------
+
+
+async def refused(store: Store, *, unusable: bool = False) -> str:
+    """What the error says: one line, of the kind that tells whether another try may help."""
+    with pytest.raises(StoreError) as raised:
+        await store.sync(0)
+    assert isinstance(raised.value, StoreUnusableError) == unusable
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+async def test_a_store_nobody_listens_at_is_named(store_of: StoreOf, tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        said = await refused(store_of(f"redis://someone:password@127.0.0.1:{port}/3"))
+    assert said.startswith(f"the store at redis://127.0.0.1:{port}/3 can't be reached: ")
+    assert "password" not in said
+    missing = tmp_path / "no.sock"
+    assert f"unix://{missing} can't be reached" in await refused(store_of(f"unix://{missing}"))
 
 
 @pytest.mark.parametrize(
-    ("window_size", "capacity", "share"),
-    [(100, 80, 20), (80, 100, 20), (12, 100, 10), (100, 12, 10), (43, 100, 10), (47, 100, 11), (7, 100, 7)],
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://someone:p@ss@localhost/0", "redis://localhost/0"),
+        ("unix://:secret@/run/redis.sock?db=1&password=secret", "unix:///run/redis.sock"),
+        ("rediss://h?ssl_password=secret", "rediss://h"),
+    ],
 )
-async def test_first_leases_hold_at_most_a_quarter_but_ten(
-    line: MakeLine, window_size: int, capacity: int, share: int
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+
+
+async def test_a_wrong_password_is_told_as_such(store_of: StoreOf, tmp_path: Path) -> None:
+    with stores.redis_server(tmp_path, "--requirepass", "right") as url:
+        path = url.removeprefix("unix://")
+        assert (await store_of(f"unix://:right@{path}").sync(0))[0].issued == 0
+        for credentials in ("", ":wrong@", "nobody:right@"):
+            said = await refused(store_of(f"unix://{credentials}{path}"), unusable=True)
+            assert said.startswith(f"the store at {url} refused the user or password of WAITROOM_REDIS_URL: ")
+            assert "wrong@" not in said
+
+
+@pytest.mark.parametrize(
+    "rights",
+    [
+        (),
+        ("~*", "+@all", "-@scripting"),
+        ("~other:*", "+@all"),
+        ("~*", "+@all", "-@write"),
+        ("~*", "+@all", "-time"),
+    ],
+    ids=["nothing", "no scripts", "other keys", "no writing", "no time"],
+)
+async def test_a_user_without_the_rights_is_told_as_such(
+    shop: Line, store_of: StoreOf, rights: tuple[str, ...]
 ) -> None:
-    shop = line(window_size=window_size, capacity=capacity)
-    assert (await shop.look()).free_first == share
-    answers = await shop.join(*["first"] * (share + 2))
-    assert [bool(joined.number) for joined in answers] == [True] * share + [False] * 2
-    window = await shop.look()
-    assert (window.free_first, window.issued) == (0, share)
-    if window.free:
-        await shop.enter(window.free)
+    said = await refused(store_of(user_of(shop, *rights)), unusable=True)
+    assert said.startswith(f"the store at {shop.url} doesn't let this user do what it must: ")
 
 
-async def test_first_leases_not_confirmed_hold_their_share_of_the_capacity(line: MakeLine) -> None:
-    shop = line(window_size=400, capacity=40)
-    newcomers = [await shop.first() for _ in range(10)]
-    shop.clock.advance(10)
-    assert await shop.join("first") == [(0, 0, 0)]
-    await shop.leave(newcomers[0])
-    await shop.renew(newcomers[1])
-    assert (await shop.look()).free_first == 2
-    shop.clock.advance(30 + GRACE)
-    assert (await shop.look()).free_first == 10
+async def test_a_server_that_does_not_tell_its_version_is_taken_as_it_is(
+    shop: Line, store_of: StoreOf
+) -> None:
+    url = user_of(shop, "~waitroom:*", "+@read", "+@write", "+@scripting", "+time")
+    assert (await store_of(url).sync(0))[0].issued == 0
 
 
-async def test_first_leases_not_confirmed_hold_their_share_of_the_rate(line: MakeLine) -> None:
-    shop = line(window_size=40, capacity=400)
-    for _ in range(10):
-        await shop.first()
-    assert await shop.join("first") == [(0, 0, 0)]
-    shop.clock.advance(10, -1)
-    assert await shop.join("first") == [(0, 0, 0)]
-    shop.clock.advance(0, 1)
-    assert (await shop.look()).free_first == 10
+def user_of(shop: Line, *rights: str) -> str:
+    """Make a user of the store who may do just that; answers the url to come by."""
+    user = shop.settings.room
+    with redis.Redis.from_url(shop.url) as admin:
+        admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">right", *rights)
+    return shop.url.replace("unix://", f"unix://{user}:right@")
 
 
-async def test_places_promised_count_against_first_leases(line: MakeLine) -> None:
-    shop = line(window_size=40, capacity=11)
-    answers = await shop.join(*["number"] * 5, *["first"] * 7)
-    assert [bool(joined.number) for joined in answers] == [True] * 11 + [False]
-
-
-# --- leaving and the list of the ended ---------------------------------------------------------
-
-
-async def test_who_leaves_is_listed_until_the_last_pass_would_have_run_out(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    before = await shop.look()
-    shop.clock.advance(100)
-    end = await shop.renew(ticket)
-    shop.clock.advance(50)
-    assert await shop.leave(ticket) == [end]
-    after = await shop.look()
-    assert after.ended_version == before.ended_version + 1
-    assert await shop.ended() == {ticket.id: end}
-    shop.clock.advance(250, -1)
-    assert await shop.ended() == {ticket.id: end}
-    shop.clock.advance(0, 1)
-    assert await shop.ended() == {}
-
-
-async def test_leaving_again_is_harmless(line: MakeLine) -> None:
-    shop = line()
-    inside = await shop.enter(2)
-    end = shop.clock.ms(300)
-    assert (await shop.store.leave([inside[0], inside[0]]))[1] == [end, 0]
-    assert await shop.leave(inside[0]) == [0]
-    window = await shop.look()
-    assert (window.inside, window.ended_version) == (1, 1)
-
-
-async def test_a_session_on_the_grace_alone_leaves_without_a_trace(line: MakeLine) -> None:
-    shop = line()
-    (ticket,) = await shop.enter(1)
-    shop.clock.advance(300)
-    assert await shop.leave(ticket) == [0]
-    window = await shop.look()
-    assert (window.inside, window.ended_version) == (0, 0)
-
-
-async def test_the_list_is_read_only_where_it_changed(line: MakeLine) -> None:
-    shop = line()
-    inside = await shop.enter(2)
-    await shop.leave(inside[0])
-    window, synced = await shop.store.sync(0)
-    assert synced.ended == {inside[0].id: shop.clock.ms(300)}
-    assert (await shop.store.sync(window.ended_version))[1].ended is None
-    await shop.again().leave(inside[1])
-    listed = (await shop.store.sync(window.ended_version))[1].ended
-    assert listed is not None
-    assert set(listed) == {ticket.id for ticket in inside}
-
-
-async def test_a_full_list_frees_a_slot_only_at_the_passs_own_end(line: MakeLine) -> None:
-    shop = line(window_size=1001, capacity=1001)
-    *many, last = await shop.enter(1001)
-    assert all(await shop.leave(*many))
-    assert len(await shop.ended()) == 1000
-    assert await shop.leave(last) == [0]
-    assert (await shop.look()).inside == 1
-    shop.clock.advance(300)
-    assert await shop.ended() == {}
-    shop.clock.advance(GRACE)
-    assert (await shop.look()).inside == 0
-
-
-async def test_who_leaves_makes_room_for_the_next_in_the_same_call(line: MakeLine) -> None:
-    shop = line(capacity=1)
-    (inside,) = await shop.enter(1)
-    shop.clock.advance(10)
-    await shop.tickets(1)
-    window, _ = await shop.store.leave([inside])
-    assert (window.called, window.waiting) == (2, 0)
-
-
-# --- the pace ----------------------------------------------------------------------------------
-
-
-async def test_the_pace_is_measured_while_a_line_stands(line: MakeLine) -> None:
-    shop = line()
-    waiting = await shop.tickets(20)
-    assert (await shop.look()).rate_per_minute is None
-    rates = []
-    for second in range(1, 61):
-        shop.clock.advance(1)
-        window = await shop.look()
-        rates.append(window.rate_per_minute)
-        await shop.claim(*waiting[: window.called])
-        if second < 5:
-            assert window.rate_per_minute is None
-    # Three entries in ten seconds, the first of them at once.
-    assert rates[-1] == pytest.approx(18, rel=0.2)
-
-
-async def test_the_pace_of_a_line_that_stands_still_falls(line: MakeLine) -> None:
-    shop = line(claim_seconds=80, capacity=6)
-    waiting = await shop.tickets(12)
-    await shop.claim(*waiting)
-    rates = []
-    for _ in range(12):
-        shop.clock.advance(10)
-        rates.append((await shop.look()).rate_per_minute or 0)
-        await shop.claim(*waiting[:6])
-    assert rates[-1] < rates[1] / 2
-
-
-async def test_the_pace_is_forgotten_with_the_line(line: MakeLine) -> None:
-    shop = line()
-    waiting = await shop.tickets(5)
-    await shop.claim(*waiting)
-    shop.clock.advance(10)
-    window = await shop.look()
-    assert (window.waiting, window.rate_per_minute) == (0, None)
-
-
-async def test_the_pace_follows_a_change(line: MakeLine) -> None:
-    shop = line(capacity=10_000, active_window_count=1000)
-    waiting = await shop.tickets(300)
-    faster = shop.again(window_size=12)
-    for room, rate in ((shop, 18), (faster, 72)):
-        for _ in range(16):
-            room.clock.advance(10)
-            window = await room.look()
-            await room.claim(*waiting[window.floor : window.called])
-        told = (await room.look()).rate_per_minute
-        assert told == pytest.approx(rate, rel=0.15)
-
-
-# --- looking from outside ----------------------------------------------------------------------
-
-
-async def test_a_look_at_no_room_makes_none(line: MakeLine) -> None:
-    shop = line()
-    assert await shop.store.look() == {}
+async def test_a_store_in_which_others_write_is_told_as_such(shop: Line) -> None:
     with redis.Redis.from_url(shop.url) as client:
-        assert not client.exists(*(key(shop, name) for name in KEYS))
+        client.set(f"waitroom:{{{shop.settings.room}}}:inside", "something else")
+    assert "answered with an error: " in await refused(shop.store)
 
 
-async def test_a_look_tells_the_room_and_changes_nothing(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(1)
-    await shop.first()
-    await shop.tickets(3)
-    shop.clock.advance(1000)
-    seen = await shop.again(capacity=7, window_size=7, window_interval=7).store.look()
-    assert int(seen["called"]) == 3
-    assert int(seen["waiting"]) == 2
-    assert int(seen["issued"]) == 5
-    assert int(seen["inside"]) == 0
-    assert (int(seen["capacity"]), int(seen["window_size"])) == (100, 3)
-    assert (await shop.look()).called == 5
+@pytest.mark.parametrize("version", ["6.2.14", "2.8.24"])
+async def test_an_old_server_is_refused(store_of: StoreOf, version: str) -> None:
+    async with stand_in(version) as url:
+        assert await refused(store_of(url), unusable=True) == (
+            f"the store at {url} is version {version}; Redis 7 or Valkey 7 and newer will do"
+        )
+
+
+@asynccontextmanager
+async def stand_in(version: str) -> AsyncIterator[str]:
+    """Speak just enough of the protocol to say a version, as no server that old can be had."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            words = [await read_word(reader) for _ in range(int(line[1:]))]
+            told = f"# Server\r\nredis_version:{version}\r\n"
+            answer = f"${len(told)}\r\n{told}\r\n" if words[0].upper() == b"INFO" else "+OK\r\n"
+            writer.write(answer.encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def read_word(reader: asyncio.StreamReader) -> bytes:
+    length = int((await reader.readline())[1:])
+    return (await reader.readexactly(length + 2))[:-2]
+
+
+# --- over TLS ----------------------------------------------------------------------------------
+
+
+async def test_a_store_over_tls_is_believed_with_its_certificate_alone(
+    store_of: StoreOf, tmp_path: Path
+) -> None:
+    certificate, private = certify(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", private]
+    with stores.redis_server(tmp_path, *map(str, options), "--tls-auth-clients", "no"):
+        url = f"rediss://127.0.0.1:{port}"
+        assert (await store_of(f"{url}?ssl_ca_certs={certificate}").sync(0))[0].issued == 0
+        assert f"the store at {url} can't be reached: " in await refused(store_of(url))
+        missing = await refused(store_of(f"{url}?ssl_ca_certs={tmp_path / 'no.pem'}"))
+        assert f"the store at {url} can't be reached: " in missing
+        assert "can't be reached: " in await refused(store_of(f"redis://127.0.0.1:{port}"))
+
+
+def certify(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for this machine that nobody but itself vouches for."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        stores.missing("openssl")
+    certificate, private = folder / "tls.crt", folder / "tls.key"
+    subprocess.run(
+        [
+            *(str(openssl), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(private), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, private

@@ -54,7 +54,8 @@ def windows(draw: st.DrawFn) -> Window:
     issued = draw(st.integers(0, 10**6))
     called = draw(st.integers(0, issued))
     floor = draw(st.integers(0, called))
-    rate = draw(st.none() | st.floats(0, 10**6, allow_nan=False))
+    # The store tells it in thousandths.
+    rate = draw(st.none() | st.integers(0, 10**9).map(lambda thousandths: thousandths / 1000))
     return replace(WINDOW, issued=issued, called=called, floor=floor, rate_per_minute=rate)
 
 

@@ -23,6 +23,7 @@ from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
 
 OLDEST_VERSION = 7
+DENIED = ("ACL failure in script", "The user executing the script can't")
 CONNECTIONS = 8
 """Most connections of one process: calls that arrive together share one, so few are ever in use."""
 SOCKET_SECONDS = 5.0
@@ -186,10 +187,8 @@ class Store:
             if not self._checked:
                 await self._check(client)
             return await self._evaluate(client, name, rules, json.dumps(items))
-        except exceptions.RedisError as error:
+        except (exceptions.RedisError, OSError) as error:
             raise self._explained(error) from error
-        except OSError as error:
-            raise StoreError(f"the store at {shown_url(self.url)} can't be reached: {error}") from error
 
     async def _evaluate(self, client: Redis, name: str, rules: str, items: str) -> Any:
         count = len(self._keys)
@@ -215,7 +214,7 @@ class Store:
             )
         self._checked = True
 
-    def _explained(self, error: exceptions.RedisError) -> StoreError:
+    def _explained(self, error: exceptions.RedisError | OSError) -> StoreError:
         where = f"the store at {shown_url(self.url)}"
         said = str(error).partition("\n")[0]
         # A refused login in the middle of connecting arrives wrapped as a lost connection.
@@ -223,9 +222,11 @@ class Store:
             error.__cause__, exceptions.AuthenticationError
         ):
             return StoreUnusableError(f"{where} refused the user or password of WAITROOM_REDIS_URL: {said}")
-        if isinstance(error, exceptions.NoPermissionError | exceptions.AuthorizationError):
+        if isinstance(error, exceptions.NoPermissionError | exceptions.AuthorizationError) or said.startswith(
+            DENIED
+        ):
             return StoreUnusableError(f"{where} doesn't let this user do what it must: {said}")
-        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
             return StoreError(f"{where} can't be reached: {said}")
         return StoreError(f"{where} answered with an error: {said}")
 

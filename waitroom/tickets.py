@@ -108,7 +108,7 @@ class Tokens:
         try:
             prefix, *texts = signer.unsign(token).decode().split(".")
             return _build(_KINDS[prefix], texts)
-        except (BadSignature, ValueError, TypeError):
+        except (BadSignature, LookupError, ValueError, TypeError):
             return None
 
 

@@ -35,6 +35,20 @@ local function take_place(rank, id)
   return {'active', text(ends), text(now)}
 end
 
+-- Where the pass has run out and only the lease lives, it is renewed, as the pass itself would be.
+local function find_session(id, entered_at)
+  local lease_ends = redis.call('ZSCORE', INSIDE, id)
+  local ends = lease_ends and lease_ends - GRACE_US
+  if ends and ends <= now then
+    ends = pass_end(tonumber(entered_at), rules.lease_us)
+    redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
+  end
+  if not ends or ends <= now then
+    return {'expired', 0, 0}
+  end
+  return {'active', text(ends), entered_at}
+end
+
 local function claim(generation, epoch, number, id, enters)
   local rank = rank_of(epoch, number)
   if generation ~= room.generation or is_passed(epoch, number) then
@@ -42,11 +56,7 @@ local function claim(generation, epoch, number, id, enters)
   end
   local entered_at = redis.call('HGET', USED, rank)
   if entered_at then
-    local lease_ends = redis.call('ZSCORE', INSIDE, id)
-    if not lease_ends then
-      return {'expired', 0, 0}
-    end
-    return {'active', text(lease_ends - GRACE_US), entered_at}
+    return find_session(id, entered_at)
   end
   if not is_called(epoch, number) then
     return {'waiting', 0, 0}

@@ -3,7 +3,7 @@
 -- KEYS  1 state     hash   generation, epoch, issued, called, floor, ended_version, rules, pace fields
 --       2 inside    zset   session id -> when its lease ends
 --       3 first     zset   session id -> when it entered, for leases whose cookie has not come back yet
---       4 entries   zset   session id -> when it entered, the last window_size of them
+--       4 entries   zset   session id -> when it entered, the last window_size of them and those of the interval
 --       5 calls     list   "called:when", one for each slide within the active windows, oldest first
 --       6 promised  zset   rank -> when it was called, for those called who did not enter yet, for claim_us
 --       7 door      zset   rank, in rank order: called, came, found no free place
@@ -135,8 +135,9 @@ end
 
 -- Places that could be entered at this moment, whoever they were promised to.
 local function count_places()
-  redis.call('ZREMRANGEBYRANK', ENTRIES, 0, -(rules.window_size + 1))
   local entered = redis.call('ZCOUNT', ENTRIES, '(' .. text(now - rules.interval_us), '+inf')
+  -- Those of the interval are kept beyond window_size too: another process may have a larger one.
+  redis.call('ZREMRANGEBYRANK', ENTRIES, 0, -(math.max(rules.window_size, entered) + 1))
   room.inside = redis.call('ZCARD', INSIDE)
   return math.min(rules.capacity - room.inside, rules.window_size - entered)
 end
@@ -193,6 +194,7 @@ local function call(count, promise)
   end
   room.called = room.called + count
   room.free = room.free - count
+  room.promised = room.promised + (promise and count or 0)
   redis.call('RPUSH', CALLS, text(room.called) .. ':' .. text(now))
   redis.call('HSET', STATE, 'called', text(room.called))
 end

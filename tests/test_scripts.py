@@ -1,0 +1,927 @@
+"""The scripts, each documented answer, on every kind of store, under a clock that the tests move."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import redis
+
+from tests.conftest import SECRET
+from tests.rooms import DOOR, GRACE, Line
+from waitroom.settings import load
+from waitroom.store import KEYS, Store
+from waitroom.tickets import new_id
+
+MakeLine = Callable[..., Line]
+
+# Small enough to be filled by hand; every number differs, so that no two can be mistaken for each other.
+SMALL: dict[str, Any] = {
+    "window_size": 3,
+    "window_interval": 10,
+    "active_window_count": 8,
+    "capacity": 100,
+    "session_seconds": 300,
+    "first_lease_seconds": 40,
+    "claim_seconds": 25,
+}
+ACTIVE = 80
+
+
+@pytest_asyncio.fixture
+async def line(any_store_url: str, room: str) -> AsyncIterator[MakeLine]:
+    """Make a room's line on each kind of store; closed at the end."""
+    made: list[Line] = []
+
+    def make(**keywords: Any) -> Line:
+        settings = load(**{"redis_url": any_store_url, "secret": SECRET, "room": room, **SMALL, **keywords})
+        made.append(Line(any_store_url, settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+def key(line: Line, name: str) -> str:
+    assert name in KEYS
+    return f"waitroom:{{{line.settings.room}}}:{name}"
+
+
+def used(line: Line) -> int:
+    """Count the used tickets that the store remembers."""
+    with redis.Redis.from_url(line.url) as client:
+        return int(client.hlen(key(line, "used")))
+
+
+# --- a room ------------------------------------------------------------------------------------
+
+
+async def test_a_new_room_is_empty_and_open(line: MakeLine) -> None:
+    shop = line()
+    window = await shop.look()
+    assert (window.generation, window.issued, window.called, window.floor, window.inside) == (1, 0, 0, 0, 0)
+    assert (window.free, window.free_first) == (3, 3)
+    assert (window.state, window.at, window.rate_per_minute) == ("open", shop.clock.ms(), None)
+
+
+async def test_an_epoch_is_stamped_with_the_stores_time_and_stays(line: MakeLine) -> None:
+    shop = line()
+    epoch = (await shop.look()).epoch
+    assert epoch.startswith(f"{shop.clock.now:016d}-")
+    shop.clock.advance(1000)
+    assert (await shop.again().look()).epoch == epoch
+
+
+async def test_rooms_do_not_share_anything(line: MakeLine) -> None:
+    one = line(capacity=1)
+    other = line(capacity=1, room=f"{one.settings.room}-2")
+    await one.enter(1)
+    assert (await other.look()).issued == 0
+    await other.enter(1)
+
+
+# --- joins -------------------------------------------------------------------------------------
+
+
+async def test_a_number_is_called_at_once_where_there_is_room(line: MakeLine) -> None:
+    shop = line()
+    assert await shop.join("number") == [(1, 0, 0)]
+    window = await shop.look()
+    assert (window.issued, window.called, window.inside, window.free) == (1, 1, 0, 2)
+
+
+async def test_who_enters_at_once_has_a_full_lease(line: MakeLine) -> None:
+    shop = line()
+    assert await shop.join("enter") == [(1, 0, shop.clock.ms(300))]
+    window = await shop.look()
+    assert (window.issued, window.called, window.inside, window.free) == (1, 1, 1, 2)
+
+
+async def test_a_first_lease_is_short(line: MakeLine) -> None:
+    shop = line()
+    assert await shop.join("first") == [(1, 0, shop.clock.ms(40))]
+    assert (await shop.look()).inside == 1
+
+
+async def test_a_line_gives_numbers_that_wait(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    assert await shop.join("number", "enter") == [(4, 3, 0), (5, 3, 0)]
+    window = await shop.look()
+    assert (window.issued, window.called, window.waiting, window.state) == (5, 3, 2, "queueing")
+
+
+async def test_a_line_gives_no_number_to_who_did_not_prove_the_cookie(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    assert await shop.join("first") == [(0, 0, 0)]
+    assert (await shop.look()).issued == 3
+
+
+async def test_joins_of_one_call_are_served_in_their_order(line: MakeLine) -> None:
+    shop = line()
+    answers = await shop.join("number", "enter", "first", "enter", "first", "number")
+    assert [(number, start, bool(ends)) for number, start, ends in answers] == [
+        (1, 0, False),
+        (2, 1, True),
+        (3, 2, True),
+        (4, 3, False),
+        (0, 0, False),
+        (5, 3, False),
+    ]
+    window = await shop.look()
+    assert (window.issued, window.called, window.inside, window.free) == (5, 3, 2, 0)
+
+
+async def test_a_call_without_items_changes_nothing(line: MakeLine) -> None:
+    shop = line()
+    before = await shop.look()
+    assert await shop.store.join([]) == (before, [])
+    assert await shop.store.claim([]) == (before, [])
+    assert await shop.store.renew([]) == (before, [])
+    assert await shop.store.leave([]) == (before, [])
+
+
+async def test_p3_a_newcomer_never_overtakes_those_who_wait(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    waiting = await shop.tickets(4)
+    shop.clock.advance(10)
+    assert await shop.join("enter", "first") == [(8, 6, 0), (0, 0, 0)]
+    assert await shop.claim(*waiting, enters=False) == ["called", "called", "called", "waiting"]
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+
+async def test_a_called_ticket_becomes_a_session(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.tickets(1)
+    assert await shop.claimed(ticket) == ("active", shop.clock.ms(300), shop.clock.ms())
+    window = await shop.look()
+    assert (window.inside, window.free) == (1, 2)
+
+
+async def test_asking_does_not_enter(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.tickets(1)
+    assert await shop.claimed(ticket, enters=False) == ("called", 0, 0)
+    assert (await shop.look()).inside == 0
+
+
+async def test_a_waiting_ticket_is_not_let_in(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    (ticket,) = await shop.tickets(1)
+    assert await shop.claimed(ticket) == ("waiting", 0, 0)
+    assert (await shop.look()).inside == 3
+
+
+async def test_p5_a_ticket_claimed_again_is_the_same_session(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    ticket, other = await shop.tickets(2)
+    first = await shop.claimed(ticket)
+    shop.clock.advance(5)
+    assert await shop.again().claimed(ticket) == first
+    assert await shop.claimed(ticket, enters=False) == first
+    assert (await shop.store.claim([(ticket, True)] * 3))[1] == [first] * 3
+    window = await shop.look()
+    assert (window.inside, window.free) == (1, 0)
+    assert await shop.claim(other) == ["active"]
+
+
+async def test_p5_a_claim_finds_what_was_renewed_meanwhile(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    shop.clock.advance(70)
+    await shop.renew(ticket)
+    assert (await shop.claimed(ticket)).pass_ends == shop.clock.ms(300)
+
+
+async def test_a_claim_of_who_is_inside_on_the_grace_alone_renews_it(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    entered_at = shop.clock.ms()
+    shop.clock.advance(70)  # the floor has not passed the number yet
+    short = shop.again(session_seconds=1, first_lease_seconds=1)
+    (late,) = await short.enter(1)
+    shop.clock.advance(1)
+    assert await shop.claimed(late) == ("active", shop.clock.ms(300), shop.clock.ms(-1))
+    assert await shop.claimed(ticket) == ("active", entered_at + 300_000, entered_at)
+
+
+async def test_p8_tickets_nobody_was_given_change_no_place(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.tickets(1)
+    before = await shop.look()
+    garbage = [
+        (replace(ticket, number=2), "waiting"),
+        (replace(ticket, number=2**53 - 1), "waiting"),
+        (replace(ticket, epoch="9999999999999999-ffffff"), "waiting"),
+        (replace(ticket, generation=2), "expired"),
+        (replace(ticket, generation=0), "expired"),
+    ]
+    assert await shop.claim(*(forged for forged, _ in garbage)) == [outcome for _, outcome in garbage]
+    assert await shop.leave(*(forged for forged, _ in garbage)) == [0] * len(garbage)
+    assert await shop.look() == before
+    assert await shop.claim(ticket) == ["active"]
+
+
+# --- the rate (P2) -----------------------------------------------------------------------------
+
+
+async def test_p2_the_interval_is_exact_to_the_microsecond(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    (ticket,) = await shop.tickets(1)
+    shop.clock.advance(10, -1)
+    assert await shop.claim(ticket) == ["waiting"]
+    shop.clock.advance(0, 1)
+    assert await shop.claim(ticket) == ["active"]
+
+
+async def test_p2_the_interval_rolls(line: MakeLine) -> None:
+    shop = line()
+    for _ in range(3):
+        await shop.enter(1)
+        shop.clock.advance(3)
+    waiting = await shop.tickets(4)
+    for seconds in (1, 3, 3):  # 10, 13 and 16 seconds after the beginning
+        shop.clock.advance(seconds, -1)
+        assert "active" not in await shop.claim(*waiting)
+        shop.clock.advance(0, 1)
+        assert await shop.claim(*waiting) == ["active"] + ["waiting"] * (len(waiting) - 1)
+        waiting = waiting[1:]
+
+
+async def test_p2_nothing_is_saved_up_while_nobody_comes(line: MakeLine) -> None:
+    shop = line()
+    await shop.look()
+    shop.clock.advance(86_400)
+    assert [bool(ends) for _, _, ends in await shop.join(*["enter"] * 7)] == [True] * 3 + [False] * 4
+    window = await shop.look()
+    assert (window.issued, window.called, window.inside) == (7, 3, 3)
+
+
+async def test_p2_the_called_who_come_late_and_the_next_share_one_interval(line: MakeLine) -> None:
+    shop = line()
+    early = await shop.tickets(3)
+    late = await shop.tickets(3)
+    shop.clock.advance(9)
+    assert await shop.claim(*early) == ["active"] * 3
+    shop.clock.advance(10, -1)
+    assert await shop.claim(*late) == ["waiting"] * 3
+    shop.clock.advance(0, 1)
+    assert await shop.claim(*late) == ["active"] * 3
+
+
+async def test_p2_the_rate_holds_by_whatever_way_they_enter(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.tickets(1)
+    await shop.first()
+    await shop.enter(1)
+    assert await shop.claim(ticket) == ["active"]
+    shop.clock.advance(10, -1)
+    assert await shop.join("first", "enter", "number") == [(0, 0, 0), (4, 3, 0), (5, 3, 0)]
+
+
+async def test_p2_leaving_frees_a_place_but_not_the_rate(line: MakeLine) -> None:
+    shop = line()
+    await shop.leave(*await shop.enter(3))
+    (ticket,) = await shop.tickets(1)
+    assert (await shop.look()).inside == 0
+    assert await shop.claim(ticket) == ["waiting"]
+    shop.clock.advance(10)
+    assert await shop.claim(ticket) == ["active"]
+
+
+async def test_p2_a_smaller_window_in_another_process_does_not_forget_entries(line: MakeLine) -> None:
+    shop = line()
+    smaller = shop.again(window_size=1)
+    await shop.enter(3)
+    await smaller.look()
+    assert (await shop.look()).free == 0
+    shop.clock.advance(10)
+    await shop.look()
+    assert await shop.enter(3)
+
+
+async def test_p2_a_store_whose_clock_steps_back_lets_nobody_in_early(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    shop.clock.advance(10)
+    await shop.enter(3)
+    shop.clock.advance(-5)
+    assert (await shop.join("enter"))[0].pass_ends == 0
+    shop.clock.advance(15, -1)
+    assert (await shop.look()).called == 6
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).called == 7
+
+
+async def test_no_window_slides_while_nobody_waits(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(1)
+    for _ in range(5):
+        shop.clock.advance(10)
+        window = await shop.look()
+        assert (window.issued, window.called) == (1, 1)
+
+
+async def test_p2_a_window_does_not_slide_twice_for_one_interval(line: MakeLine) -> None:
+    shop = line(capacity=1000)
+    await shop.tickets(10)
+    assert (await shop.look()).called == 3
+    for _ in range(4):
+        shop.clock.advance(5)
+        assert (await shop.again().look()).called == 3
+
+
+# --- the capacity (P1) -------------------------------------------------------------------------
+
+
+async def test_p1_a_full_room_lets_in_as_many_as_leave(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    inside = await shop.enter(2)
+    waiting = await shop.tickets(3)
+    shop.clock.advance(60)
+    assert await shop.claim(*waiting) == ["waiting"] * 3
+    assert await shop.leave(inside[0]) == [shop.clock.ms(240)]
+    assert await shop.claim(*waiting) == ["active", "waiting", "waiting"]
+    assert (await shop.look()).inside == 2
+
+
+async def test_p1_a_lease_is_kept_30_seconds_longer_than_its_pass(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    await shop.enter(1)
+    (ticket,) = await shop.tickets(1)
+    shop.clock.advance(300 + GRACE, -1)
+    assert await shop.claim(ticket) == ["waiting"]
+    shop.clock.advance(0, 1)
+    assert await shop.claim(ticket) == ["active"]
+
+
+async def test_p1_the_called_count_against_the_capacity(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    await shop.tickets(1)
+    await shop.enter(1)
+    assert await shop.join("enter", "first") == [(3, 2, 0), (0, 0, 0)]
+
+
+async def test_p1_lowering_the_capacity_evicts_nobody_and_lets_nobody_in(line: MakeLine) -> None:
+    shop = line()
+    ticket, other = await shop.tickets(2)
+    inside = await shop.enter(1)
+    lower = shop.again(capacity=1)
+    assert await lower.claim(ticket, other) == ["door", "door"]
+    assert (await lower.look()).inside == 1
+    assert await lower.renew(inside[0]) == shop.clock.ms(300)
+    await lower.leave(inside[0])
+    assert await lower.claim(other, ticket) == ["door", "active"]
+
+
+async def test_p3_a_place_promised_to_several_goes_to_the_lowest_at_the_door(line: MakeLine) -> None:
+    shop = line(window_size=4)
+    (inside,) = await shop.enter(1)
+    tickets = await shop.tickets(3)
+    lower = shop.again(capacity=1)
+    assert await lower.claim(tickets[0]) == ["door"]
+    await lower.leave(inside)
+    # One place, promised to two and waited for by a third.
+    assert await lower.claim(*tickets) == ["active", "door", "door"]
+
+
+async def test_p3_a_promise_is_no_way_past_the_door_where_the_places_do_not_suffice(line: MakeLine) -> None:
+    shop = line(window_size=5)
+    inside = await shop.enter(1)
+    tickets = await shop.tickets(4)
+    lower = shop.again(capacity=1)
+    assert await lower.claim(tickets[0]) == ["door"]
+    await lower.leave(*inside)
+    assert await lower.claim(tickets[1], tickets[0]) == ["door", "active"]
+
+
+# --- called, but not there ---------------------------------------------------------------------
+
+
+async def test_a_place_not_claimed_is_promised_to_the_next_in_line(line: MakeLine) -> None:
+    shop = line()
+    tickets = await shop.tickets(4)
+    shop.clock.advance(25, -1)
+    assert (await shop.look()).called == 3
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).called == 4
+    assert await shop.claim(tickets[3]) == ["active"]
+
+
+async def test_a_latecomer_enters_where_nobody_waits(line: MakeLine) -> None:
+    shop = line()
+    tickets = await shop.tickets(3)
+    shop.clock.advance(ACTIVE, -1)
+    assert await shop.claim(*tickets) == ["active"] * 3
+
+
+async def test_a_latecomer_does_not_take_a_place_that_was_just_promised(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    late, following = await shop.tickets(2)
+    shop.clock.advance(25)
+    # The very call that makes the promise to the next must not break it.
+    assert await shop.claim(late) == ["door"]
+    assert await shop.claim(following) == ["active"]
+
+
+async def test_p3_a_latecomer_gets_the_next_place_before_all_who_were_called_later(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    late, following, last = await shop.tickets(3)
+    shop.clock.advance(25)
+    assert await shop.claim(following) == ["active"]
+    assert await shop.claim(late) == ["door"]
+    await shop.leave(following)
+    assert (await shop.look()).called == 2
+    assert await shop.claim(last, late) == ["waiting", "active"]
+
+
+async def test_p3_of_those_at_the_door_the_lowest_enters_first(line: MakeLine) -> None:
+    shop = line(window_size=10, capacity=3)
+    tickets = await shop.tickets(6)
+    shop.clock.advance(25)
+    assert await shop.claim(*tickets[3:]) == ["active"] * 3
+    assert await shop.claim(tickets[2], tickets[0], tickets[1]) == ["door"] * 3
+    await shop.leave(tickets[3])
+    assert await shop.claim(tickets[2], tickets[1], tickets[0]) == ["door", "door", "active"]
+    shop.clock.advance(5)
+    await shop.leave(*tickets[4:])
+    # Two places for the two at the door: either of them may come first.
+    assert await shop.claim(tickets[2], tickets[1]) == ["active", "active"]
+
+
+async def test_the_door_is_forgotten_10_seconds_after_the_last_ask(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    late, following, last = await shop.tickets(3)
+    shop.clock.advance(25)
+    assert await shop.claim(following, late) == ["active", "door"]
+    shop.clock.advance(DOOR, -1)
+    assert await shop.claim(late) == ["door"]
+    await shop.leave(following)
+    shop.clock.advance(DOOR, -1)
+    assert await shop.claim(last) == ["waiting"]
+    shop.clock.advance(0, 1)
+    assert await shop.claim(last) == ["active"]
+
+
+async def test_those_at_the_door_count_when_the_window_slides(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    await shop.tickets(2)
+    late, *_ = await shop.tickets(2)
+    shop.clock.advance(25)
+    window = await shop.look()
+    assert (window.called, window.free) == (4, 0)
+    shop.clock.advance(25)
+    inside = await shop.enter(2)
+    assert await shop.claim(late) == ["door"]
+    await shop.leave(inside[0])
+    assert (await shop.look()).free == 0
+    assert await shop.join("enter", "first") == [(7, 6, 0), (0, 0, 0)]
+
+
+# --- the floor ---------------------------------------------------------------------------------
+
+
+async def test_a_turn_has_passed_after_the_active_time(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.tickets(1)
+    shop.clock.advance(ACTIVE, -1)
+    assert await shop.claim(ticket, enters=False) == ["called"]
+    assert (await shop.look()).floor == 0
+    shop.clock.advance(0, 1)
+    assert await shop.claim(ticket) == ["expired"]
+    window = await shop.look()
+    assert (window.floor, window.called, window.inside) == (1, 1, 0)
+
+
+async def test_the_floor_follows_each_call(line: MakeLine) -> None:
+    shop = line()
+    for _ in range(3):
+        await shop.tickets(1)
+        shop.clock.advance(4)
+    shop.clock.advance(ACTIVE - 12)
+    for floor in (1, 2, 3):
+        assert (await shop.look()).floor == floor
+        shop.clock.advance(4)
+
+
+async def test_the_floor_never_passes_who_is_at_the_door(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    gone, late, *others = await shop.tickets(4)
+    shop.clock.advance(25)
+    assert await shop.claim(*others, late) == ["active", "active", "door"]
+    for _ in range(12):
+        shop.clock.advance(9)
+        assert await shop.claim(late) == ["door"]
+    window = await shop.look()
+    assert (window.floor, window.called) == (1, 4)
+    assert await shop.claim(gone) == ["expired"]
+    await shop.leave(others[0])
+    assert await shop.claim(late) == ["active"]
+    assert (await shop.look()).floor == 4
+
+
+async def test_the_floor_goes_on_when_the_door_is_forgotten(line: MakeLine) -> None:
+    shop = line(capacity=2)
+    late, _, *others = await shop.tickets(4)
+    shop.clock.advance(25)
+    assert await shop.claim(*others) == ["active", "active"]
+    shop.clock.advance(ACTIVE - 25, -1)
+    assert await shop.claim(late) == ["door"]
+    shop.clock.advance(DOOR, -1)
+    assert (await shop.look()).floor == 0
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).floor == 2
+    assert await shop.claim(late) == ["expired"]
+
+
+# --- used tickets ------------------------------------------------------------------------------
+
+
+async def test_a_used_ticket_is_void_after_leaving(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    await shop.leave(ticket)
+    assert await shop.claim(ticket) == ["expired"]
+    assert await shop.again().claim(ticket, enters=False) == ["expired"]
+    assert (await shop.look()).inside == 0
+
+
+async def test_a_used_ticket_is_void_after_the_session_ran_out(line: MakeLine) -> None:
+    shop = line(active_window_count=100)
+    (ticket,) = await shop.enter(1)
+    shop.clock.advance(300 + GRACE)
+    assert await shop.claim(ticket) == ["expired"]
+    assert (await shop.look()).floor == 0
+
+
+async def test_a_ticket_left_while_called_is_void_and_its_place_goes_on(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    ticket, following = await shop.tickets(2)
+    assert await shop.leave(ticket, ticket) == [0, 0]
+    assert await shop.claim(ticket, following) == ["expired", "active"]
+
+
+async def test_a_ticket_left_at_the_door_is_void_and_its_place_goes_on(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    late, following, last = await shop.tickets(3)
+    shop.clock.advance(25)
+    assert await shop.claim(following, late) == ["active", "door"]
+    await shop.leave(late, following)
+    assert await shop.claim(last, late) == ["active", "expired"]
+
+
+async def test_leaving_while_waiting_stores_nothing(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(3)
+    (ticket,) = await shop.tickets(1)
+    before = used(shop)
+    assert await shop.leave(ticket) == [0]
+    assert used(shop) == before
+    shop.clock.advance(10)
+    assert await shop.claim(ticket) == ["active"]
+
+
+async def test_used_tickets_are_forgotten_when_the_floor_has_passed_them(line: MakeLine) -> None:
+    shop = line()
+    (inside,) = await shop.enter(1)
+    await shop.leave(*await shop.tickets(1))
+    shop.clock.advance(ACTIVE, -1)
+    await shop.look()
+    assert used(shop) == 2
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).floor == 2
+    assert used(shop) == 0
+    assert await shop.claim(inside) == ["expired"]
+    assert await shop.renew(inside) == shop.clock.ms(300)
+
+
+async def test_many_used_tickets_are_forgotten_at_once(line: MakeLine) -> None:
+    shop = line(window_size=2500, capacity=2500)
+    await shop.enter(2500)
+    shop.clock.advance(ACTIVE)
+    assert (await shop.look()).floor == 2500
+    assert used(shop) == 0
+    shop.clock.advance(300 + GRACE - ACTIVE)
+    assert (await shop.look()).inside == 0
+
+
+# --- renewals ----------------------------------------------------------------------------------
+
+
+async def test_a_renewed_session_goes_on_from_now(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    (ticket,) = await shop.enter(1)
+    for _ in range(5):
+        shop.clock.advance(250)
+        assert await shop.renew(ticket) == shop.clock.ms(300)
+    assert (await shop.look()).inside == 1
+
+
+async def test_a_lease_that_still_lives_is_renewed_after_its_pass(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    shop.clock.advance(300 + GRACE, -1)
+    assert await shop.renew(ticket) == (shop.clock.now + 300_000_000) // 1000
+    shop.clock.advance(300 + GRACE)
+    assert await shop.renew(ticket) == 0
+
+
+async def test_a_session_that_left_is_not_renewed(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    await shop.leave(ticket)
+    assert await shop.renew(ticket) == 0
+    assert await shop.renew(await shop.first(), confirms=False) == shop.clock.ms(40)
+    assert (await shop.look()).inside == 1
+
+
+async def test_a_renewal_never_shortens_a_lease(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    (ticket,) = await shop.enter(1)
+    shorter = shop.again(session_seconds=50, first_lease_seconds=40)
+    assert await shorter.renew(ticket) == shop.clock.ms(50)
+    shop.clock.advance(299)
+    assert await shop.renew(ticket) == shop.clock.ms(300)
+
+
+async def test_a_session_ends_after_its_longest_time_whatever_its_use(line: MakeLine) -> None:
+    shop = line(max_session_seconds=500, capacity=1)
+    (ticket,) = await shop.enter(1)
+    end = shop.clock.ms(500)
+    shop.clock.advance(250)
+    assert await shop.renew(ticket) == end
+    shop.clock.advance(250, -1000)
+    assert await shop.renew(ticket) == end
+    shop.clock.advance(0, 1000)
+    assert await shop.renew(ticket) == 0
+    assert (await shop.look()).inside == 1
+    shop.clock.advance(GRACE)
+    assert (await shop.look()).inside == 0
+
+
+async def test_the_longest_time_is_no_longer_for_a_ticket_than_for_its_pass(line: MakeLine) -> None:
+    shop = line(max_session_seconds=20, capacity=1)
+    (ticket,) = await shop.enter(1)
+    shop.clock.advance(20, -1000)
+    assert await shop.claimed(ticket) == ("active", shop.clock.ms(0.001), shop.clock.ms(-19.999))
+    shop.clock.advance(0, 1000)
+    assert await shop.claim(ticket) == ["expired"]
+
+
+@pytest.mark.parametrize(("how", "seconds"), [("first", 20), ("enter", 30)])
+async def test_the_longest_time_caps_the_first_lease_too(line: MakeLine, how: str, seconds: int) -> None:
+    shop = line(max_session_seconds=30, first_lease_seconds=20)
+    assert await shop.join(how) == [(1, 0, shop.clock.ms(seconds))]
+    assert (await shop.again(max_session_seconds=10).join(how))[0].pass_ends == shop.clock.ms(10)
+
+
+# --- first leases ------------------------------------------------------------------------------
+
+
+async def test_a_first_lease_becomes_full_when_the_cookie_comes_back(line: MakeLine) -> None:
+    shop = line(window_size=40)
+    newcomer = await shop.first()
+    assert (await shop.look()).free_first == 9
+    shop.clock.advance(1)
+    assert await shop.renew(newcomer, confirms=True) == shop.clock.ms(300)
+    assert (await shop.look()).free_first == 10
+    assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(300)
+
+
+async def test_a_first_lease_stays_short_until_then(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    newcomer = await shop.first()
+    for _ in range(3):
+        shop.clock.advance(30)
+        assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(40)
+    shop.clock.advance(40 + GRACE, -1)
+    assert (await shop.look()).inside == 1
+    shop.clock.advance(0, 1)
+    window = await shop.look()
+    assert (window.inside, window.free_first) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("window_size", "capacity", "share"),
+    [(100, 80, 20), (80, 100, 20), (12, 100, 10), (100, 12, 10), (43, 100, 10), (47, 100, 11), (7, 100, 7)],
+)
+async def test_first_leases_hold_at_most_a_quarter_but_ten(
+    line: MakeLine, window_size: int, capacity: int, share: int
+) -> None:
+    shop = line(window_size=window_size, capacity=capacity)
+    assert (await shop.look()).free_first == share
+    answers = await shop.join(*["first"] * (share + 2))
+    assert [bool(joined.number) for joined in answers] == [True] * share + [False] * 2
+    window = await shop.look()
+    assert (window.free_first, window.issued) == (0, share)
+    if window.free:
+        await shop.enter(window.free)
+
+
+async def test_first_leases_not_confirmed_hold_their_share_of_the_capacity(line: MakeLine) -> None:
+    shop = line(window_size=400, capacity=40)
+    newcomers = [await shop.first() for _ in range(10)]
+    shop.clock.advance(10)
+    assert await shop.join("first") == [(0, 0, 0)]
+    await shop.leave(newcomers[0])
+    await shop.renew(newcomers[1])
+    assert (await shop.look()).free_first == 2
+    shop.clock.advance(30 + GRACE)
+    assert (await shop.look()).free_first == 10
+
+
+async def test_first_leases_not_confirmed_hold_their_share_of_the_rate(line: MakeLine) -> None:
+    shop = line(window_size=40, capacity=400)
+    for _ in range(10):
+        await shop.first()
+    assert await shop.join("first") == [(0, 0, 0)]
+    shop.clock.advance(10, -1)
+    assert await shop.join("first") == [(0, 0, 0)]
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).free_first == 10
+
+
+async def test_places_promised_count_against_first_leases(line: MakeLine) -> None:
+    shop = line(window_size=40, capacity=11)
+    answers = await shop.join(*["number"] * 5, *["first"] * 7)
+    assert [bool(joined.number) for joined in answers] == [True] * 11 + [False]
+
+
+# --- leaving and the list of the ended ---------------------------------------------------------
+
+
+async def test_who_leaves_is_listed_until_the_last_pass_would_have_run_out(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    before = await shop.look()
+    shop.clock.advance(100)
+    end = await shop.renew(ticket)
+    shop.clock.advance(50)
+    assert await shop.leave(ticket) == [end]
+    after = await shop.look()
+    assert after.ended_version == before.ended_version + 1
+    assert await shop.ended() == {ticket.id: end}
+    shop.clock.advance(250, -1)
+    assert await shop.ended() == {ticket.id: end}
+    shop.clock.advance(0, 1)
+    assert await shop.ended() == {}
+
+
+async def test_leaving_again_is_harmless(line: MakeLine) -> None:
+    shop = line()
+    inside = await shop.enter(2)
+    end = shop.clock.ms(300)
+    assert (await shop.store.leave([inside[0], inside[0]]))[1] == [end, 0]
+    assert await shop.leave(inside[0]) == [0]
+    window = await shop.look()
+    assert (window.inside, window.ended_version) == (1, 1)
+
+
+async def test_a_session_on_the_grace_alone_leaves_without_a_trace(line: MakeLine) -> None:
+    shop = line()
+    (ticket,) = await shop.enter(1)
+    shop.clock.advance(300)
+    assert await shop.leave(ticket) == [0]
+    window = await shop.look()
+    assert (window.inside, window.ended_version) == (0, 0)
+
+
+async def test_the_list_is_read_only_where_it_changed(line: MakeLine) -> None:
+    shop = line()
+    inside = await shop.enter(2)
+    await shop.leave(inside[0])
+    window, synced = await shop.store.sync(0)
+    assert synced.ended == {inside[0].id: shop.clock.ms(300)}
+    assert (await shop.store.sync(window.ended_version))[1].ended is None
+    await shop.again().leave(inside[1])
+    listed = (await shop.store.sync(window.ended_version))[1].ended
+    assert listed is not None
+    assert set(listed) == {ticket.id for ticket in inside}
+
+
+async def test_a_full_list_frees_a_slot_only_at_the_passs_own_end(line: MakeLine) -> None:
+    shop = line(window_size=1001, capacity=1001)
+    *many, last = await shop.enter(1001)
+    assert all(await shop.leave(*many))
+    assert len(await shop.ended()) == 1000
+    assert await shop.leave(last) == [0]
+    assert (await shop.look()).inside == 1
+    shop.clock.advance(300)
+    assert await shop.ended() == {}
+    shop.clock.advance(GRACE)
+    assert (await shop.look()).inside == 0
+
+
+async def test_who_leaves_makes_room_for_the_next_in_the_same_call(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    (inside,) = await shop.enter(1)
+    shop.clock.advance(10)
+    await shop.tickets(1)
+    window, _ = await shop.store.leave([inside])
+    assert (window.called, window.waiting) == (2, 0)
+
+
+# --- the pace ----------------------------------------------------------------------------------
+
+
+async def test_the_pace_is_measured_while_a_line_stands(line: MakeLine) -> None:
+    shop = line()
+    waiting = await shop.tickets(20)
+    assert (await shop.look()).rate_per_minute is None
+    rates = []
+    for second in range(1, 61):
+        shop.clock.advance(1)
+        window = await shop.look()
+        rates.append(window.rate_per_minute)
+        await shop.claim(*waiting[: window.called])
+        if second < 5:
+            assert window.rate_per_minute is None
+    # Three entries in ten seconds, the first of them at once.
+    assert rates[-1] == pytest.approx(18, rel=0.2)
+
+
+async def test_the_pace_of_a_line_that_stands_still_falls(line: MakeLine) -> None:
+    shop = line(claim_seconds=80, capacity=6)
+    waiting = await shop.tickets(12)
+    await shop.claim(*waiting)
+    rates = []
+    for _ in range(12):
+        shop.clock.advance(10)
+        rates.append((await shop.look()).rate_per_minute or 0)
+        await shop.claim(*waiting[:6])
+    assert rates[-1] < rates[1] / 2
+
+
+async def test_the_pace_is_forgotten_with_the_line(line: MakeLine) -> None:
+    shop = line()
+    waiting = await shop.tickets(5)
+    await shop.claim(*waiting)
+    shop.clock.advance(10)
+    window = await shop.look()
+    assert (window.waiting, window.rate_per_minute) == (0, None)
+
+
+async def test_the_pace_follows_a_change(line: MakeLine) -> None:
+    shop = line(capacity=10_000, active_window_count=1000)
+    waiting = await shop.tickets(300)
+    faster = shop.again(window_size=12)
+    for room, rate in ((shop, 18), (faster, 72)):
+        for _ in range(16):
+            room.clock.advance(10)
+            window = await room.look()
+            await room.claim(*waiting[window.floor : window.called])
+        told = (await room.look()).rate_per_minute
+        assert told == pytest.approx(rate, rel=0.15)
+
+
+# --- looking from outside ----------------------------------------------------------------------
+
+
+async def test_a_look_at_no_room_makes_none(line: MakeLine) -> None:
+    shop = line()
+    assert await shop.store.look() == {}
+    with redis.Redis.from_url(shop.url) as client:
+        assert not client.exists(*(key(shop, name) for name in KEYS))
+
+
+async def test_a_look_tells_the_room_and_changes_nothing(line: MakeLine) -> None:
+    shop = line()
+    await shop.enter(1)
+    await shop.first()
+    await shop.tickets(3)
+    shop.clock.advance(1000)
+    seen = await shop.again(capacity=7, window_size=7, window_interval=7).store.look()
+    assert int(seen["called"]) == 3
+    assert int(seen["waiting"]) == 2
+    assert int(seen["issued"]) == 5
+    assert int(seen["inside"]) == 0
+    assert (int(seen["capacity"]), int(seen["window_size"])) == (100, 3)
+    assert (await shop.look()).called == 5
+
+
+# --- the store's own clock (P9) ----------------------------------------------------------------
+
+
+async def test_p9_without_a_clock_of_the_tests_the_stores_own_decides(any_store_url: str, room: str) -> None:
+    settings = load(redis_url=any_store_url, secret=SECRET, room=room, **SMALL)
+    store = Store(any_store_url, settings)
+    with redis.Redis.from_url(any_store_url) as client:
+        before = client.time()
+        window, (joined,) = await store.join([("enter", new_id())])
+        after = client.time()
+    await store.close()
+    assert milliseconds(before) <= window.at <= milliseconds(after)
+    assert joined.pass_ends == window.at + 300_000
+
+
+def milliseconds(time: Any) -> int:
+    seconds, microseconds = time
+    return int(seconds) * 1000 + int(microseconds) // 1000
