@@ -1,17 +1,19 @@
 """Gated sites for the tests: in this process, and on real servers."""
 
 import asyncio
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from starlette.types import ASGIApp, Message
@@ -19,6 +21,9 @@ from starlette.types import ASGIApp, Message
 from waitroom.middleware import WaitingRoomMiddleware
 
 DEADLINE_SECONDS = 30
+API = "/_waitroom"
+
+Found = TypeVar("Found")
 
 
 @asynccontextmanager
@@ -56,6 +61,58 @@ async def gated(app: ASGIApp, **keywords: Any) -> AsyncIterator[WaitingRoomMiddl
         yield gate
 
 
+async def eventually(look: Callable[[], Awaitable[Found | None]]) -> Found:
+    """Look again and again until there is something true to see."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found = await look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+async def comes_in(client: httpx.AsyncClient, path: str = "/") -> httpx.Response:
+    """Come back until the site answers, as a browser that refreshes itself would."""
+
+    async def ask() -> httpx.Response | None:
+        response = await client.get(path)
+        return response if response.status_code == 200 and is_inside(response) else None
+
+    return await eventually(ask)
+
+
+async def takes_number(client: httpx.AsyncClient, path: str = "/") -> httpx.Response:
+    """Visit twice, as browsers do: the number is given once the cookie has come back."""
+    await client.get(path)
+    return await client.get(path)
+
+
+async def session(client: httpx.AsyncClient) -> dict[str, Any]:
+    """Take a number and claim it over the API; the pass is in `pass` and in the client's cookies."""
+    assert (await client.post(f"{API}/join")).status_code in (200, 201)
+    told: dict[str, Any] = (await client.get(f"{API}/status")).json()
+    assert told["status"] == "active", told
+    return told
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def is_inside(response: httpx.Response) -> bool:
+    """Whether the sites of these tests answered, and not the gate."""
+    return "inside" in response.text and "x-robots-tag" not in response.headers
+
+
+def page_data(response: httpx.Response) -> dict[str, Any]:
+    """What the waiting page's script is given."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', response.text, re.DOTALL)
+    assert found is not None, response.text[:500]
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
 @dataclass
 class Server:
     """A running server and what it printed."""
@@ -64,6 +121,8 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    said: str = ""
+    """All it printed, once it has ended."""
 
     def printed(self) -> str:
         return self.log.read_text("utf-8", "replace")
@@ -97,6 +156,8 @@ def started(
                 process.kill()
                 process.wait()
                 raise
+            finally:
+                server.said = server.printed()
 
 
 def _await_ready(server: Server) -> None:
@@ -130,3 +191,11 @@ def uvicorn(app: str, workers: int = 1, arguments: tuple[str, ...] = (), **setti
     environment = {f"WAITROOM_{name.upper()}": str(value) for name, value in settings.items()}
     with started(command, environment, port) as server:
         yield server
+
+
+def raw(server: Server, request: bytes) -> bytes:
+    """Send bytes just as they are, and read all that comes back until the server closes."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), DEADLINE_SECONDS) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -37,16 +38,30 @@ async def _release(_: Request) -> Response:
 
 
 async def _cached(request: Request) -> Response:
-    return PlainTextResponse("for all", headers={"Cache-Control": request.query_params["control"]})
+    return PlainTextResponse("inside, for all", headers={"Cache-Control": request.query_params["control"]})
 
 
-async def _stream(request: Request) -> Response:
+_steps: asyncio.Queue[None] = asyncio.Queue()
+
+
+async def _stepwise(_: Request) -> Response:
+    """A stream that writes its next piece when `/step` is asked for."""
+
     async def pieces() -> AsyncIterator[bytes]:
-        for piece in range(int(request.query_params.get("pieces", "3"))):
-            yield b"piece %d\n" % piece
-            await asyncio.sleep(float(request.query_params.get("pause", "0")))
+        for piece in range(3):
+            yield b"inside, piece %d\n" % piece
+            await _steps.get()
 
     return StreamingResponse(pieces(), media_type="text/plain")
+
+
+async def _step(_: Request) -> Response:
+    _steps.put_nowait(None)
+    return PlainTextResponse("inside, stepped")
+
+
+async def _upload(request: Request) -> Response:
+    return PlainTextResponse(f"inside, {sum([len(piece) async for piece in request.stream()])} bytes")
 
 
 async def _socket(socket: WebSocket) -> None:
@@ -59,7 +74,9 @@ site = Starlette(
     routes=[
         Route("/release", _release),
         Route("/cached", _cached),
-        Route("/stream", _stream),
+        Route("/stepwise", _stepwise),
+        Route("/step", _step),
+        Route("/upload", _upload, methods=["POST"]),
         WebSocketRoute("/socket", _socket),
         Route("/{path:path}", _echo, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     ]
@@ -67,6 +84,17 @@ site = Starlette(
 
 starlette_site = Starlette(routes=site.routes)
 starlette_site.add_middleware(WaitingRoomMiddleware)
+
+
+@asynccontextmanager
+async def _no_start(app: Starlette) -> AsyncIterator[None]:
+    if app.routes == []:
+        raise RuntimeError("the shop has no goods")
+    yield
+
+
+site_without_goods = Starlette(lifespan=_no_start)
+site_without_goods.add_middleware(WaitingRoomMiddleware)
 
 
 async def plain(scope: Scope, receive: Receive, send: Send) -> None:

@@ -59,7 +59,9 @@ def python_with_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=cwd, check=False)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, cwd=cwd, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

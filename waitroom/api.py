@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import Response
 
-from waitroom.answers import Extra, json_answer, problem, store_away, text_answer
+from waitroom.answers import Extra, answer, json_answer, problem, store_away, text_answer
 from waitroom.cookies import Cookies, Scope
 from waitroom.errors import StoreError
 from waitroom.room import Standing, WaitingRoom
@@ -73,18 +73,18 @@ class Api:
         asked = parse_qs(query, keep_blank_values=True, errors="replace").get("room")
         return asked is None or asked == [self._room.settings.room]
 
-    def _credential(self, scope: Scope) -> Credential | None:
-        return self._room.best(self._cookies.tokens(scope))
+    async def _credential(self, scope: Scope) -> Credential | None:
+        return await self._room.best(self._cookies.tokens(scope))
 
     async def _join(self, scope: Scope) -> Response:
-        standing = await self._room.join(self._credential(scope))
+        standing = await self._room.join(await self._credential(scope))
         fields = place_fields(self._room.settings.room, standing.place)
         if standing.ticket is not None:
             fields["ticket"] = self._room.tokens.sign(standing.ticket)
         return self._tell(scope, standing, fields, 201 if standing.new else 200)
 
     async def _status(self, scope: Scope) -> Response:
-        credential = self._credential(scope)
+        credential = await self._credential(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
@@ -103,10 +103,10 @@ class Api:
         return json_answer(status, fields, extra)
 
     async def _leave(self, scope: Scope) -> Response:
-        credential = self._credential(scope)
+        credential = await self._credential(scope)
         if credential is not None and not isinstance(credential, Proof):
             await self._room.leave(credential)
-        return json_answer(204, {}, [self._cookies.clear(scope)])
+        return answer(204, b"", b"", [self._cookies.clear(scope)])
 
     async def _window(self, _: Scope) -> Response:
         snapshot = self._room.snapshot

@@ -1,6 +1,7 @@
 """The gate's credentials as HTTP carries them: read from a request, kept from the site, set on a response."""
 
 from collections.abc import Iterable, MutableMapping, Sequence
+from itertools import islice
 from typing import Any
 
 from waitroom.settings import Settings
@@ -46,7 +47,8 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 found.append(value[7:].strip())
-        return [token.decode("latin-1") for token in found[:MOST_COOKIES] if len(token) <= LONGEST_TOKEN]
+        short = (token.decode("latin-1") for token in found if len(token) <= LONGEST_TOKEN)
+        return list(islice(dict.fromkeys(short), MOST_COOKIES))
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""

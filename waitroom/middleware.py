@@ -12,11 +12,11 @@ from waitroom.answers import Extra, answer, problem
 from waitroom.api import Api, place_fields
 from waitroom.caching import is_meant_for_caches, make_private
 from waitroom.cookies import Cookies
-from waitroom.errors import SettingsError, StoreError, StoreUnusableError, WaitroomError
+from waitroom.errors import StoreError, StoreUnusableError, WaitroomError
 from waitroom.lifespan import run_lifespan
 from waitroom.pages import Pages, Scene
 from waitroom.paths import Paths, strip_root
-from waitroom.requests import Kind, is_safe, kind_of
+from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
 from waitroom.room import Admitted, Decision, Held, Uncounted, WaitingRoom
 from waitroom.settings import Keywords, Settings, load
 from waitroom.tickets import Credential, Pass, Proof, Ticket
@@ -53,7 +53,7 @@ class WaitingRoomMiddleware:
         self._refusal: WaitroomError | None = None
         try:
             self._set_up(settings or load(**keywords))
-        except SettingsError as error:
+        except WaitroomError as error:
             if not _serving():
                 raise
             # Raised here, inside a server's first call, it would be taken for a site without lifespan, and the
@@ -88,12 +88,13 @@ class WaitingRoomMiddleware:
         if self._refusal is not None:
             raise self._refusal
         await self._room.start()
-        if isinstance(self._room.snapshot.error, StoreUnusableError):
-            raise self._room.snapshot.error
+        refused = self._room.snapshot.error
+        if isinstance(refused, StoreUnusableError):
+            await self._room.close()
+            raise refused
 
     async def _stop(self) -> None:
-        if self._refusal is None:
-            await self._room.close()
+        await self._room.close()
 
     async def _started(self) -> bool:
         """Start with the first request, where the server runs without lifespan."""
@@ -130,7 +131,7 @@ class WaitingRoomMiddleware:
         return self._paths.gated(path) and not (self._bypass is not None and self._bypass(scope))
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        credential = self._credential(scope)
+        credential = await self._credential(scope)
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
             await self._serve(scope, receive, send, None)
@@ -148,8 +149,8 @@ class WaitingRoomMiddleware:
             response = self._hold(scope, kind, decision) if decision else _bare()
             await response(scope, receive, send)
 
-    def _credential(self, scope: Scope) -> Credential | None:
-        return self._room.best(self._cookies.tokens(scope))
+    async def _credential(self, scope: Scope) -> Credential | None:
+        return await self._room.best(self._cookies.tokens(scope))
 
     # -- a visitor who is let in ------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class WaitingRoomMiddleware:
                     await self._app(self._inside(scope, admitted.latest), receive, send_on)
         finally:
             if released:
-                await self._release(admitted.latest if admitted else self._credential(scope))
+                await self._release(admitted.latest if admitted else await self._credential(scope))
 
     def _inside(self, scope: Scope, latest: Pass) -> Scope:
         """What the site sees: who is there, and nothing of the gate's credentials."""
@@ -226,12 +227,14 @@ class WaitingRoomMiddleware:
         """Answer a request that has to wait, in a way its sender can make something of."""
         poll_after = b"%d" % held.place.poll_after
         extra: Extra = [(b"retry-after", poll_after)]
-        if held.new and held.credential is not None:
+        if held.new and held.credential and not hides_cookies(scope, self._settings.cookie_samesite):
             token = self._room.tokens.sign(held.credential)
             extra.append(self._cookies.set(scope, token, held.credential, self._room.snapshot.now()))
         if kind is Kind.SCRIPT:
             fields = place_fields(self._settings.room, held.place)
-            return problem(503, "waiting", "This site is full; you are in line.", fields, extra)
+            sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
+            title = "The store is away." if held.kind == "away" else "This site is full; you are in line."
+            return problem(503, "waiting", title + sent, fields, extra)
         extra.append((b"content-security-policy", self._pages.csp.encode()))
         page = self._pages.render(self._scene(scope, held))
         if not is_safe(scope):
@@ -263,7 +266,7 @@ class WaitingRoomMiddleware:
         if not self._is_gated(scope, path):
             await self._app(self._cookies.strip(scope), receive, send)
             return
-        admitted = await self._room.admit(self._credential(scope))
+        admitted = await self._room.admit(await self._credential(scope))
         if admitted is None:
             await _deny(scope, receive, send, _bare())
             return

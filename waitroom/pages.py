@@ -246,7 +246,12 @@ def _figure(scene: Scene, messages: Messages) -> dict[str, Any]:
         title = _say(live["title"], place.ahead, figure=figure)
     if scene.kind != "waiting":
         title = page[scene.kind]
-    return {"figure": figure, "label": label, "title": title, "next": place.ahead == 0}
+    return {
+        "figure": figure,
+        "label": label,
+        "title": title,
+        "next": scene.kind == "waiting" and place.ahead == 0,
+    }
 
 
 def _progress(scene: Scene) -> dict[str, int]:

@@ -28,7 +28,9 @@ def kind_of(scope: Scope) -> Kind:
         headers.setdefault(name, value.strip().lower())
     if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
         return Kind.PREFLIGHT
-    if b"prefetch" in headers.get(b"sec-purpose", b"") or b"prefetch" in headers.get(b"purpose", b""):
+    reads = scope["method"] in ("GET", "HEAD")
+    purposes = headers.get(b"sec-purpose", b"") + headers.get(b"purpose", b"")
+    if reads and b"prefetch" in purposes:
         return Kind.SUBRESOURCE
     if headers.get(b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
@@ -38,13 +40,21 @@ def kind_of(scope: Scope) -> Kind:
     if destination == b"empty":
         return Kind.SCRIPT
     if destination is not None:
-        return Kind.SUBRESOURCE
+        # Parts of a page are only ever read: what writes is a program, whatever it calls itself.
+        return Kind.SUBRESOURCE if reads else Kind.SCRIPT
     return Kind.SCRIPT if _prefers_json(headers.get(b"accept", b"")) else Kind.NAVIGATION
 
 
 def is_safe(scope: Scope) -> bool:
     """Tell whether a request asks without changing anything (RFC 9110, 9.2.1)."""
     return scope["method"] in SAFE
+
+
+def hides_cookies(scope: Scope, samesite: str) -> bool:
+    """Tell whether this is another site's form: the browser kept `SameSite` cookies back from it, though it takes
+    new ones from the answer. A new credential would replace one that was not seen."""
+    site = next((value for name, value in scope["headers"] if name == b"sec-fetch-site"), b"")
+    return site == b"cross-site" and samesite != "none" and not is_safe(scope)
 
 
 def _prefers_json(accept: bytes) -> bool:

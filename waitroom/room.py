@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.errors import StoreError
-from waitroom.sessions import Sessions
+from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings, server_software
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
@@ -30,6 +30,8 @@ from waitroom.window import (
 
 PROOF_MS = 600_000
 """How long a proof may take to come back."""
+MOST_EXCHANGED = 10_000
+"""Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
 AWAY_POLL = 5
 """Seconds between two looks while the store is away."""
 
@@ -132,6 +134,7 @@ class WaitingRoom:
         self._claims = Together(store.claim, self.snapshot.learn)
         self._leaves = Together(store.leave, self.snapshot.learn)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
+        self._exchanged: dict[str, Ticket | Pass] = {}
 
     async def close(self) -> None:
         """Stop the tasks, close the connections and give up the share in the embedded server."""
@@ -145,15 +148,28 @@ class WaitingRoom:
             self._embedded.close()
             self._embedded = None
 
-    def best(self, tokens: Iterable[str]) -> Credential | None:
-        """Read the tokens and choose the one that serves its holder best: pass, lowest ticket, proof."""
-        read = (self.tokens.read(token) for token in tokens)
-        return min((credential for credential in read if credential), key=_preference, default=None)
+    async def best(self, tokens: Iterable[str]) -> Credential | None:
+        """Read the tokens and choose the one that serves its holder best: pass, lowest ticket, proof.
+
+        Of several, one that is over is chosen only where all of them are: it must not hide a place.
+        """
+        found = (self.tokens.read(token) for token in tokens)
+        read = sorted((credential for credential in found if credential), key=_preference)
+        if len(read) > 1:
+            await self.snapshot.fresh()
+            for credential in read:
+                if await self._is_held(credential):
+                    return credential
+        return read[0] if read else None
 
     # -- a request on a protected path ------------------------------------------------------------
 
     async def decide(self, credential: Credential | None) -> Decision:
         """Decide about a request that may take a place."""
+        if isinstance(credential, Proof) and (given := self._exchanged.get(credential.id)):
+            # A second tab, or a visitor who did not wait for the answer: the place is theirs already.
+            theirs = await self.decide(given)
+            return replace(theirs, new=True) if isinstance(theirs, Held) else theirs
         await self._see(credential)
         missed = False
         if isinstance(credential, Pass):
@@ -168,7 +184,7 @@ class WaitingRoom:
         if self._is_away():
             return self._without_store(None)
         try:
-            if isinstance(credential, Proof) and 0 <= self._age(credential) <= PROOF_MS:
+            if isinstance(credential, Proof) and -SKEW_MS <= self._age(credential) <= PROOF_MS:
                 return await self._join_proven(credential)
             return await self._newcomer(missed)
         except StoreError as error:
@@ -235,9 +251,11 @@ class WaitingRoom:
         id = new_id()
         joined = await self._joins.ask(("enter", id))
         ticket = self._ticket(joined, id, proof.missed)
-        if joined.pass_ends:
-            return self._entered(ticket, joined.pass_ends, first=False)
-        return self._held(ticket, at_door=False, new=True)
+        entered = self._entered(ticket, joined.pass_ends, first=False) if joined.pass_ends else None
+        self._exchanged[proof.id] = entered.latest if entered else ticket
+        if len(self._exchanged) > MOST_EXCHANGED:
+            del self._exchanged[next(iter(self._exchanged))]
+        return entered or self._held(ticket, at_door=False, new=True)
 
     async def _newcomer(self, missed: bool) -> Decision:
         window = self._window()
@@ -272,6 +290,7 @@ class WaitingRoom:
             admitted = await self._admit(credential)
             if admitted:
                 return self._inside(admitted.latest, None)
+            self._raise_if_away()
             return Standing(_expired(credential.number), None, None)
         window = self.snapshot.window
         if window is None:
@@ -290,8 +309,7 @@ class WaitingRoom:
         """Leave the line or the site; raises StoreError. Leaving while waiting stores nothing."""
         await self._see(credential)
         self._raise_if_away()
-        if isinstance(credential, Ticket) and self._status(credential, self._window()) == "waiting":
-            return
+        # A ticket that waits as far as this process knows may be in use already: only the store can tell.
         until = await self._leaves.ask(credential)
         if until:
             self.snapshot.end(credential.id, until)
@@ -330,6 +348,20 @@ class WaitingRoom:
 
     def _status(self, ticket: Ticket, window: Window) -> Status:
         return status(rank(ticket), window) if ticket.generation == window.generation else "expired"
+
+    async def _is_held(self, credential: Credential) -> bool:
+        """Tell whether a credential is worth something still; where only the store knows and is away, it is."""
+        if isinstance(credential, Proof):
+            return True
+        if isinstance(credential, Pass):
+            return await self._admit(credential) is not None
+        if self._is_away():
+            return True
+        try:
+            return await self._is_good(credential)
+        except StoreError as error:
+            self.snapshot.lose(error)
+            return True
 
     async def _is_good(self, ticket: Ticket) -> bool:
         """Tell whether a ticket still holds a place; of a called one only the store knows if it was used."""

@@ -43,8 +43,8 @@ class Sessions:
     def latest(self, presented: Pass) -> Pass:
         """The newest pass of the session that this process knows."""
         renewed = self._renewed.get(presented.id)
-        if renewed is None:
-            return presented
+        if renewed is None or renewed is presented:
+            return presented  # the very one from here was not sent out yet, or has not been seen back
         if renewed.expires_at <= presented.expires_at and renewed.first == presented.first:
             del self._renewed[presented.id]
             return presented

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
 
 from waitroom.errors import SettingsError
 from waitroom.paths import check_pattern
@@ -24,6 +26,7 @@ PREFIX = "WAITROOM_"
 TARGET = "_WAITROOM_TARGET"
 """Not a setting: how `waitroom run` tells its workers which site to wrap."""
 SHORTEST_SECRET = 32
+LONGEST_SESSION = 31_536_000.0
 SECRETIVE = ("secret", "redis_url")
 """Settings whose values an error or a log never shows."""
 
@@ -55,6 +58,14 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Patterns = Annotated[CommaList, AfterValidator(_patterns)]
 
 
+def _check_options(url: str) -> None:
+    """Raise ValueError where the client would stumble over an option behind the `?`, once it is too late."""
+    try:
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, RedisError) as error:
+        raise ValueError from error
+
+
 def _active(data: dict[str, Any]) -> float:
     # A field that failed its own check is not in `data`; that error is the one to be told.
     return float(data.get("window_interval", 10) * data.get("active_window_count", 30))
@@ -76,6 +87,7 @@ class Settings(BaseSettings):
         "the store: `redis://`, `rediss://`, `unix://`, or `embedded://` for a server of its own",
         "redis://host:port/db, rediss://…, unix:///path/to/socket or embedded://",
         "embedded://",
+        repr=False,
     )
     secret: CommaList = _setting(
         "signing keys, newest first, separated by commas; required with a real store, "
@@ -84,6 +96,7 @@ class Settings(BaseSettings):
         "(`waitroom keygen` makes one)",
         (),
         shown="–",
+        repr=False,
     )
     room: str = _setting(
         "the room's name", "1 to 40 letters, digits, - and _", "default", pattern=r"^[A-Za-z0-9_-]{1,40}$"
@@ -114,7 +127,7 @@ class Settings(BaseSettings):
     )
     capacity: int = _setting(
         "most sessions inside",
-        "a whole number from 1 to 10000000",
+        f"a whole number from 1 to {LARGEST_NUMBER}",
         lambda data: data.get("window_size", 50) * data.get("active_window_count", 30),
         shown="size × count",
         ge=1,
@@ -123,10 +136,10 @@ class Settings(BaseSettings):
     session_seconds: float = _setting(
         "idle life of a pass, seconds",
         "seconds, from 1 to 31536000",
-        lambda data: max(1.0, _active(data)),
+        lambda data: min(max(1.0, _active(data)), LONGEST_SESSION),
         shown="interval × count",
         ge=1,
-        le=31_536_000,
+        le=LONGEST_SESSION,
     )
     max_session_seconds: float = _setting(
         "life of a session whatever its use, seconds; 0 for no end",
@@ -156,8 +169,8 @@ class Settings(BaseSettings):
         ge=0.05,
         le=60,
     )
-    status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(value))] = _setting(
-        "status of the waiting page", "200, 202, 429 or 503", 503
+    status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(str(value)))] = (
+        _setting("status of the waiting page", "200, 202, 429 or 503", 503)
     )
     on_store_failure: Literal["hold", "open"] = _setting(
         "newcomers while the store is away: `hold` them on the page, or `open` the gate",
@@ -182,7 +195,9 @@ class Settings(BaseSettings):
         "auto",
     )
     cookie_samesite: Literal["lax", "strict", "none"] = _setting(
-        "`SameSite` of the cookie; `none` needs https", "lax, strict or none", "lax"
+        "`SameSite` of the cookie; `none` needs https",
+        "lax, strict or, unless WAITROOM_COOKIE_SECURE=never, none",
+        "lax",
     )
     cookie_domain: str | None = _setting(
         "`Domain` of the cookie; by default the host that set it, which is safer",
@@ -201,10 +216,13 @@ class Settings(BaseSettings):
         scheme, found, _ = url.partition("://")
         if not found or scheme not in SCHEMES:
             raise ValueError
-        if scheme in ("redis", "rediss"):
-            parts = urlsplit(url)
-            if not parts.hostname or parts.port == 0:
-                raise ValueError
+        parts = urlsplit(url)
+        if scheme in ("redis", "rediss") and (not parts.hostname or parts.port == 0):
+            raise ValueError
+        if scheme == "unix" and not parts.path:
+            raise ValueError
+        if scheme != "embedded":
+            _check_options(url)
         return url
 
     @field_validator("secret")
@@ -334,12 +352,12 @@ def _wrong(error: Any) -> str:
     extra = Settings.model_fields[name].json_schema_extra
     allowed = extra["allowed"] if isinstance(extra, dict) else ""
     variable = f"{PREFIX}{name.upper()}"
-    if name == "secret" and not error["input"]:
+    if name == "secret" and not _commas(error["input"]):
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
     return f"{variable}={value} is not allowed; allowed: {allowed}"
 
 
 def _readable(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return re.sub(r"(.{80}).+", r"\1…", text, flags=re.DOTALL)

@@ -32,7 +32,7 @@ class Snapshot:
         self._sync_seconds = sync_seconds
         # Called after each sync; tells whether open requests need the next one.
         self._each_sync = each_sync
-        self._read_at = self._tried_at = self._used_at = float("-inf")
+        self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
         self._task: asyncio.Task[None] | None = None
@@ -68,13 +68,13 @@ class Snapshot:
     async def fresh(self) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time."""
         now = self._used_at = time.monotonic()
-        if not is_alive(self._task):
+        is_kept = is_alive(self._task)
+        if not is_kept:
             self._task = asyncio.get_running_loop().create_task(self._keep())
-        limit = 2 * self._sync_seconds
-        if now - self._read_at <= limit:
+        if now - self._read_at <= 2 * self._sync_seconds:
             return
-        if self.away_since is not None and now - self._tried_at <= limit:
-            return  # nobody waits for a store that is known to be away
+        if self.away_since is not None and is_kept:
+            return  # nobody waits for a store that is known to be away; the task will tell when it is back
         await self._read()
 
     async def reread(self) -> None:
@@ -100,7 +100,6 @@ class Snapshot:
     async def _read(self) -> None:
         """Read once, together with whoever else is reading; does not raise when the store is away."""
         if self._reading is None or not is_alive(self._reading):
-            self._tried_at = time.monotonic()
             self._reading = asyncio.get_running_loop().create_task(self._sync())
         # An answer that comes late is still taken, so the call itself goes on.
         answer = asyncio.shield(self._reading)

@@ -1,0 +1,154 @@
+"""The gate's credentials as HTTP carries them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from waitroom.cookies import MOST_COOKIES, Cookies, Scope
+from waitroom.settings import load
+from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket
+
+TICKET = Ticket(1, "e", 1, "id", 0, 0)
+PASS = Pass(1, "e", 1, "id", 0, 100_000, 300_000, 0)
+PROOF = Proof("id", 0)
+
+
+def cookies(**keywords: Any) -> Cookies:
+    return Cookies(load(room="shop", session_seconds=300, **keywords))
+
+
+def scope(*headers: tuple[str, str], scheme: str = "http") -> Scope:
+    return {
+        "scheme": scheme,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+    }
+
+
+def set_cookie(scheme: str = "http", credential: Credential = TICKET, **keywords: Any) -> list[str]:
+    name, value = cookies(**keywords).set(scope(scheme=scheme), "token", credential, now_ms=40_000)
+    assert name == b"set-cookie"
+    return value.decode().split("; ")
+
+
+def test_over_http_the_cookie_is_plain() -> None:
+    assert set_cookie() == ["waitroom-shop=token", "Path=/", "Max-Age=2592000", "HttpOnly", "SameSite=Lax"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_over_https_the_cookie_is_secure_and_of_this_host_alone(scheme: str) -> None:
+    expected = [
+        "__Host-waitroom-shop=token",
+        "Path=/",
+        "Max-Age=2592000",
+        "HttpOnly",
+        "SameSite=Lax",
+        "Secure",
+    ]
+    assert set_cookie(scheme) == expected
+
+
+def test_secure_always_and_never_overrule_the_scheme() -> None:
+    assert set_cookie("http", cookie_secure="always") == set_cookie("https")
+    assert set_cookie("https", cookie_secure="never") == set_cookie("http")
+
+
+def test_samesite_none_is_lax_where_browsers_would_drop_it() -> None:
+    assert "SameSite=None" in set_cookie("https", cookie_samesite="none")
+    assert "SameSite=Lax" in set_cookie("http", cookie_samesite="none")
+    assert "SameSite=Strict" in set_cookie("http", cookie_samesite="strict")
+
+
+def test_a_domain_rules_out_the_host_prefix() -> None:
+    parts = set_cookie("https", cookie_domain="shop.test", cookie_name="line")
+    assert parts[0] == "line-shop=token"
+    assert parts[-2:] == ["Secure", "Domain=shop.test"]
+
+
+def test_the_cookie_lives_as_long_as_it_is_of_use() -> None:
+    """P6: a pass is kept past its end, as it may still be renewed, and is honoured while the store is away."""
+    assert "Max-Age=600" in set_cookie(credential=PROOF)
+    assert "Max-Age=420" in set_cookie(credential=PASS)
+    assert "Max-Age=0" in set_cookie(credential=Pass(1, "e", 1, "id", 0, -400_000, 300_000, 0))
+
+
+def test_clearing_takes_the_very_cookie_away() -> None:
+    assert cookies().clear(scope(scheme="https")) == (
+        b"set-cookie",
+        b"__Host-waitroom-shop=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure",
+    )
+
+
+def test_tokens_come_from_the_cookie_the_header_and_the_bearer() -> None:
+    asked = scope(
+        ("cookie", 'a=1; waitroom-shop="one"; xwaitroom-shop=no'),
+        ("cookie", " waitroom-shop = two"),
+        ("waitroom-pass", " three "),
+        ("authorization", "bEaReR  four"),
+        ("authorization", "Basic five"),
+        ("x-other", "six"),
+    )
+    assert cookies().tokens(asked) == ["one", "two", "three", "four"]
+
+
+def test_each_scheme_reads_its_own_cookie() -> None:
+    """Over https only what was set over https counts: a neighbour on plain http could have set the other."""
+    both = ("cookie", "waitroom-shop=plain; __Host-waitroom-shop=secure")
+    assert cookies().tokens(scope(both)) == ["plain"]
+    assert cookies().tokens(scope(both, scheme="https")) == ["secure"]
+
+
+def test_p8_what_is_oversized_is_dropped_and_takes_no_turn_from_the_rest() -> None:
+    huge = ("cookie", "; ".join(f"waitroom-shop={'x' * 70_000}" for _ in range(MOST_COOKIES)))
+    right = ("cookie", f"waitroom-shop={'y' * LONGEST_TOKEN}")
+    assert cookies().tokens(scope(huge, right)) == ["y" * LONGEST_TOKEN]
+
+
+def test_p8_only_so_many_are_looked_at_and_each_once() -> None:
+    many = ("cookie", "; ".join(f"waitroom-shop={n // 2}" for n in range(100)))
+    assert cookies().tokens(scope(many)) == [str(n) for n in range(MOST_COOKIES)]
+
+
+def test_a_request_without_credentials_goes_on_as_it_is() -> None:
+    asked = scope(("cookie", "basket=3"), ("authorization", "Basic x"))
+    assert cookies().strip(asked) is asked
+
+
+def test_strip_takes_the_gates_and_nothing_else() -> None:
+    asked = scope(
+        ("cookie", "a=1; waitroom-shop=x; __Host-waitroom-shop=y; b=2;c=3"),
+        ("cookie", "waitroom-shop=z"),
+        ("waitroom-pass", "x"),
+        ("authorization", "Bearer pa.1.e.1.id.sig"),
+        ("authorization", "Bearer the.sites.own"),
+        ("x-other", "waitroom-shop=stays"),
+    )
+    stripped = cookies().strip(asked)
+    assert stripped["headers"] == [
+        (b"cookie", b"a=1; b=2; c=3"),
+        (b"authorization", b"Bearer the.sites.own"),
+        (b"x-other", b"waitroom-shop=stays"),
+    ]
+    assert len(asked["headers"]) == 6, "the server's own scope was changed"
+
+
+def test_a_client_that_keeps_its_credential_itself_is_known_by_its_headers() -> None:
+    assert cookies().came_by_header(scope(("waitroom-pass", "x")))
+    assert cookies().came_by_header(scope(("authorization", "Bearer ti.1.e.1.id.sig")))
+    assert not cookies().came_by_header(scope(("authorization", "Bearer own"), ("cookie", "waitroom-shop=x")))
+
+
+SHOP = cookies()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([b"cookie", b"waitroom-pass", b"authorization"]), st.binary())))
+def test_p8_no_header_makes_it_raise_and_no_token_reaches_the_site(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    asked: Scope = {"scheme": "http", "headers": [*headers, (b"cookie", b"x=1; waitroom-shop=secret")]}
+    assert len(SHOP.tokens(asked)) <= MOST_COOKIES
+    left = SHOP.strip(asked)["headers"]
+    assert not any(b"waitroom-shop=secret" in value for _, value in left)
+    assert all(header != b"waitroom-pass" for header, _ in left)

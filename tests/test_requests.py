@@ -1,0 +1,78 @@
+"""What kind of request this is, by what browsers and programs really send."""
+
+import pytest
+
+from waitroom.cookies import Scope
+from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
+
+
+def scope(method: str = "GET", **headers: str) -> Scope:
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return {"method": method, "headers": pairs}
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, Kind.NAVIGATION),
+        ({"accept": "*/*"}, Kind.NAVIGATION),
+        ({"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, Kind.NAVIGATION),
+        ({"accept": "application/json"}, Kind.SCRIPT),
+        ({"accept": "application/json, text/plain, */*"}, Kind.SCRIPT),
+        ({"accept": "application/vnd.shop+json"}, Kind.SCRIPT),
+        ({"accept": "text/html, application/json"}, Kind.NAVIGATION),
+        ({"accept": "text/html;q=0.5, application/json"}, Kind.SCRIPT),
+        ({"accept": "text/html, application/json;q=0.5"}, Kind.NAVIGATION),
+        ({"accept": "text/html;q=much, application/json;level=1; Q=0.1"}, Kind.SCRIPT),
+        ({"accept": "application/json;q=0, */*"}, Kind.NAVIGATION),
+        ({"accept": "application/json;q=nan, text/html;q=inf,,;"}, Kind.NAVIGATION),
+        ({"sec_fetch_dest": "document", "accept": "application/json"}, Kind.NAVIGATION),
+        ({"sec_fetch_dest": "iframe"}, Kind.NAVIGATION),
+        ({"sec_fetch_mode": "navigate"}, Kind.NAVIGATION),
+        ({"sec_fetch_dest": "empty", "accept": "text/html"}, Kind.SCRIPT),
+        ({"x_requested_with": "XMLHttpRequest", "accept": "text/html"}, Kind.SCRIPT),
+        ({"sec_fetch_dest": "image"}, Kind.SUBRESOURCE),
+        ({"sec_fetch_dest": "Style "}, Kind.SUBRESOURCE),
+        ({"sec_purpose": "prefetch", "sec_fetch_dest": "document"}, Kind.SUBRESOURCE),
+        ({"sec_purpose": "prefetch;prerender", "sec_fetch_mode": "navigate"}, Kind.SUBRESOURCE),
+        ({"purpose": "prefetch"}, Kind.SUBRESOURCE),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_kind_by_headers(method: str, headers: dict[str, str], kind: Kind) -> None:
+    assert kind_of(scope(method, **headers)) is kind
+
+
+def test_only_a_browsers_own_question_is_a_preflight() -> None:
+    assert kind_of(scope("OPTIONS", access_control_request_method="POST")) is Kind.PREFLIGHT
+    assert kind_of(scope("OPTIONS")) is Kind.NAVIGATION
+    assert kind_of(scope("GET", access_control_request_method="POST")) is Kind.NAVIGATION
+
+
+def test_what_writes_is_no_part_of_a_page() -> None:
+    assert kind_of(scope("POST", sec_fetch_dest="image")) is Kind.SCRIPT
+    assert kind_of(scope("POST", purpose="prefetch")) is Kind.NAVIGATION
+
+
+def test_safe_methods() -> None:
+    safe = ("GET", "HEAD", "OPTIONS", "TRACE")
+    writes = ("POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get")
+    assert [is_safe(scope(method)) for method in (*safe, *writes)] == [True] * 4 + [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("method", "site", "samesite", "hidden"),
+    [
+        ("POST", "cross-site", "lax", True),
+        ("POST", "cross-site", "strict", True),
+        ("POST", "cross-site", "none", False),
+        ("POST", "same-origin", "lax", False),
+        ("POST", "same-site", "strict", False),
+        ("GET", "cross-site", "lax", False),
+    ],
+)
+def test_another_sites_form_comes_without_the_cookies_there_are(
+    method: str, site: str, samesite: str, hidden: bool
+) -> None:
+    assert hides_cookies(scope(method, sec_fetch_site=site), samesite) is hidden
+    assert hides_cookies(scope(method), samesite) is False

@@ -1,0 +1,374 @@
+"""Decisions: what a credential and the snapshot make of a request, on a real store."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SECRET
+from tests.gates import eventually
+from waitroom import room as room_module
+from waitroom import together
+from waitroom.errors import StoreError
+from waitroom.room import PROOF_MS, Admitted, Decision, Held, Uncounted, WaitingRoom
+from waitroom.sessions import SKEW_MS
+from waitroom.settings import Settings, load
+from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not a store that is away."""
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[WaitingRoom]:
+    room = WaitingRoom(settings, random.Random(7))
+    await room.start()
+    try:
+        yield room
+    finally:
+        await room.close()
+
+
+async def ticket_of(room: WaitingRoom) -> Ticket:
+    standing = await room.join(None)
+    assert standing.ticket is not None
+    return standing.ticket
+
+
+async def guest_of(room: WaitingRoom) -> Pass:
+    standing = await room.stand(await ticket_of(room))
+    assert standing.latest is not None
+    return standing.latest
+
+
+def proof_of(room: WaitingRoom, age_ms: int = 0) -> Proof:
+    return Proof(new_id(), room.snapshot.now() - age_ms)
+
+
+def held(decision: Decision) -> Held:
+    assert isinstance(decision, Held), decision
+    return decision
+
+
+def admitted(decision: Decision | None) -> Admitted:
+    assert isinstance(decision, Admitted), decision
+    return decision
+
+
+# -- tickets -----------------------------------------------------------------------------------------
+
+
+async def test_p3_who_was_called_too_long_ago_stands_at_the_door_and_is_the_next(settings: Make) -> None:
+    async with opened(settings(capacity=1, claim_seconds=0.1)) as room:
+        late = await ticket_of(room)
+        await asyncio.sleep(0.15)  # the time after which a place is promised to the next
+        guest = await guest_of(room)
+        decision = held(await room.decide(late))
+        assert (decision.kind, decision.credential, decision.new) == ("door", late, False)
+        assert (decision.place.status, decision.place.ahead, decision.place.number) == ("waiting", 0, 1)
+        standing = await room.stand(late)
+        assert (standing.place.status, standing.place.ahead, standing.latest) == ("waiting", 0, None)
+        newcomer = held(await room.decide(None))
+        assert newcomer.kind == "first"
+        await room.leave(guest)
+        assert admitted(await room.decide(late)).latest.number == late.number
+
+
+async def test_a_turn_that_has_passed_is_told_once_and_the_next_number_takes_its_place(
+    settings: Make,
+) -> None:
+    async with opened(settings(capacity=1, active_window_count=1, window_interval=0.2)) as room:
+        missed = await ticket_of(room)
+        await asyncio.sleep(0.3)  # the time for which a call stays good
+        await guest_of(room)
+
+        async def passed() -> Held | None:
+            decision = await room.decide(missed)
+            return decision if isinstance(decision, Held) and decision.kind == "first" else None
+
+        decision = await eventually(passed)
+        assert isinstance(decision.credential, Proof)
+        assert decision.credential.missed
+        assert (await room.stand(missed)).place.status == "expired"
+        again = held(await room.decide(decision.credential))
+        assert isinstance(again.credential, Ticket)
+        assert again.credential.missed
+        assert again.credential.number > missed.number
+
+
+async def test_p4_a_ticket_that_another_process_issued_is_not_taken_for_called(settings: Make) -> None:
+    mine = settings(capacity=1, sync_seconds=60)
+    async with opened(mine) as one, opened(mine) as two:
+        guest = await guest_of(one)
+        ticket = await ticket_of(one)
+        assert held(await two.decide(ticket)).place.ahead == 0
+        assert two.snapshot.window == one.snapshot.window or two.snapshot.window is not None
+        assert (await two.stand(guest)).place.status == "active"
+
+
+async def test_p5_requests_that_claim_at_once_share_one_session(settings: Make) -> None:
+    async with opened(settings(capacity=3)) as one, opened(settings(capacity=3)) as two:
+        ticket = await ticket_of(one)
+        decisions = await asyncio.gather(*(room.decide(ticket) for room in (one, two) for _ in range(10)))
+        assert {admitted(decision).latest.id for decision in decisions} == {ticket.id}
+        assert one.snapshot.window is not None
+        assert one.snapshot.window.inside == 1
+
+
+async def test_a_ticket_of_a_room_that_was_reset_is_over(settings: Make) -> None:
+    async with opened(settings()) as room:
+        ticket = await ticket_of(room)
+        void = Ticket(ticket.generation + 1, ticket.epoch, ticket.number, ticket.id, 0, 0)
+        assert (await room.stand(void)).place.status == "expired"
+        await room.leave(void)
+        assert (await room.stand(ticket)).place.status == "active"
+
+
+# -- proofs ------------------------------------------------------------------------------------------
+
+
+async def test_requests_that_come_back_at_once_get_one_number(settings: Make) -> None:
+    async with opened(settings(capacity=1)) as room:
+        await guest_of(room)
+        proof = proof_of(room)
+        decisions = [held(each) for each in await asyncio.gather(*(room.decide(proof) for _ in range(10)))]
+        assert {each.place.number for each in decisions} == {2}
+        assert {each.new for each in decisions} == {True}
+        other = held(await room.decide(proof_of(room)))
+        assert other.place.number == 3
+
+
+async def test_p4_a_second_tab_gets_the_number_of_the_first(settings: Make) -> None:
+    """It comes a moment later, before the browser has the cookie with the number."""
+    async with opened(settings(capacity=1)) as room:
+        guest = await guest_of(room)
+        proof = proof_of(room)
+        first = held(await room.decide(proof))
+        assert held(await room.decide(proof_of(room))).place.number == 3
+        second = held(await room.decide(proof))
+        assert (second.place.number, second.credential, second.new) == (2, first.credential, True)
+        await room.leave(guest)
+        assert isinstance(first.credential, Ticket)
+        assert admitted(await room.decide(proof)).latest.id == first.credential.id
+
+
+async def test_p5_a_visitor_who_does_not_wait_for_the_answer_takes_one_slot(settings: Make) -> None:
+    async with opened(settings()) as room:
+        proof = proof_of(room)
+        sessions = {admitted(await room.decide(proof)).latest.id for _ in range(5)}
+        assert len(sessions) == 1
+        assert room.snapshot.window is not None
+        assert room.snapshot.window.inside == 1
+        await room.leave(admitted(await room.decide(proof)).latest)
+        another = admitted(await room.decide(proof)).latest
+        assert another.id not in sessions, "P1: what has ended is not given again"
+        assert another.first
+
+
+async def test_what_was_given_for_old_proofs_is_forgotten(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "MOST_EXCHANGED", 2)
+    async with opened(settings(capacity=1)) as room:
+        await guest_of(room)
+        proofs = [proof_of(room) for _ in range(3)]
+        numbers = [held(await room.decide(proof)).place.number for proof in proofs]
+        assert held(await room.decide(proofs[2])).place.number == numbers[2]
+        assert len(room._exchanged) == 2
+
+
+async def test_a_visitor_whose_cookie_came_back_enters_on_a_full_lease_where_there_is_room(
+    settings: Make,
+) -> None:
+    async with opened(settings(session_seconds=600)) as room:
+        entered = admitted(await room.decide(proof_of(room)))
+        assert entered.must_tell
+        assert not entered.latest.first
+        assert entered.latest.expires_at - room.snapshot.now() > 500_000
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "good"),
+    [
+        (0, True),
+        (-SKEW_MS + 1_000, True),
+        (PROOF_MS - 1_000, True),
+        (PROOF_MS + 1_000, False),
+        (-SKEW_MS - 1_000, False),
+        (-(2**52), False),
+    ],
+)
+async def test_p8_a_proof_of_another_time_proves_nothing(settings: Make, age_ms: int, good: bool) -> None:
+    """P9: two processes may read the store's clock a little differently; more than that was never signed here."""
+    async with opened(settings(capacity=1)) as room:
+        await guest_of(room)
+        decision = held(await room.decide(proof_of(room, age_ms)))
+        assert decision.kind == ("waiting" if good else "first")
+        assert isinstance(decision.credential, Ticket if good else Proof)
+
+
+async def test_beyond_their_share_first_leases_have_to_prove_their_cookie(settings: Make) -> None:
+    """P1: clients that keep no cookies hold a quarter of the capacity at most, or ten places."""
+    async with opened(settings(capacity=30, window_size=30)) as room:
+        decisions = await asyncio.gather(*(room.decide(None) for _ in range(20)))
+        leases = [each for each in decisions if isinstance(each, Admitted)]
+        assert len(leases) == 10
+        assert all(each.latest.first for each in leases)
+        proven = [held(each) for each in decisions if each not in leases]
+        assert {each.kind for each in proven} == {"first"}
+        assert not admitted(await room.decide(proven[0].credential)).latest.first
+
+
+# -- passes ------------------------------------------------------------------------------------------
+
+
+async def test_p8_a_pass_from_the_future_is_believed_no_further_than_the_store_goes(settings: Make) -> None:
+    """Signed, but longer than its lease: the store knows how long the session really lasts."""
+    async with opened(settings(session_seconds=10)) as room:
+        guest = await guest_of(room)
+        longer = Pass(1, guest.epoch, guest.number, guest.id, guest.entered_at, 2**52, 10_000, 0)
+        latest = admitted(await room.decide(longer)).latest
+        assert latest.expires_at <= room.snapshot.now() + 10_000
+        stranger = Pass(1, guest.epoch, 7, new_id(), guest.entered_at, 2**52, 10_000, 0)
+        assert await room.admit(stranger) is None
+        assert await room.decide_uncounted(stranger) == Uncounted()
+
+
+async def test_p6_a_pass_that_ran_out_while_its_lease_lives_is_renewed(settings: Make) -> None:
+    async with opened(settings(session_seconds=10)) as room:
+        guest = await guest_of(room)
+        over = Pass(1, guest.epoch, guest.number, guest.id, guest.entered_at, guest.entered_at, 10_000, 0)
+        revived = admitted(await room.decide(over))
+        assert revived.must_tell
+        assert revived.latest.id == guest.id
+        assert revived.latest.expires_at >= guest.expires_at
+
+
+async def test_a_pass_whose_session_is_over_is_as_nothing(settings: Make) -> None:
+    async with opened(settings(capacity=1)) as room:
+        guest = await guest_of(room)
+        await room.leave(guest)
+        assert await room.admit(guest) is None
+        assert await room.admit(None) is None
+        assert await room.admit(await ticket_of(room)) is None
+        assert (await room.stand(guest)).place.status == "expired"
+        await room.leave(guest)
+
+
+async def test_max_session_seconds_ends_a_session_whatever_its_use(settings: Make) -> None:
+    async with opened(settings(capacity=1, session_seconds=2, max_session_seconds=1)) as room:
+        guest = await guest_of(room)
+        assert guest.expires_at == guest.entered_at + 1_000
+
+        async def out() -> bool:
+            return isinstance(await room.decide(guest), Held) or await room.admit(guest) is None
+
+        await eventually(out)
+        assert room.snapshot.now() >= guest.expires_at - 1
+
+
+# -- several credentials -----------------------------------------------------------------------------
+
+
+async def test_the_best_valid_credential_counts(settings: Make) -> None:
+    """P4: what is over never hides a place that is held."""
+    async with opened(settings(capacity=2)) as room:
+        used = await ticket_of(room)
+        over = (await room.stand(used)).latest
+        assert over is not None
+        await room.leave(over)
+        guest, _ = await guest_of(room), await guest_of(room)
+        waits, later = await ticket_of(room), await ticket_of(room)
+        proof = proof_of(room)
+
+        async def best(*credentials: Pass | Ticket | Proof) -> object:
+            return await room.best([*map(room.tokens.sign, credentials), "rubbish"])
+
+        assert await best(proof, later, waits, guest) == guest
+        assert await best(proof, later, waits) == waits
+        assert await best(later, over) == later
+        assert await best(later, used) == later
+        assert await best(proof, used, over) == proof
+        assert await best(used, over) == over
+        assert await best(used) == used
+        assert await best() is None
+
+
+async def test_of_two_passes_the_longer_counts(settings: Make) -> None:
+    async with opened(settings()) as room:
+        guest = await guest_of(room)
+        older = Pass(
+            1, guest.epoch, guest.number, guest.id, guest.entered_at, guest.expires_at - 5, 10_000, 0
+        )
+        assert await room.best(map(room.tokens.sign, (older, guest))) == guest
+
+
+# -- without a store ---------------------------------------------------------------------------------
+
+
+def never_reached(tmp_path: Path, **keywords: Any) -> Settings:
+    return load(redis_url=f"unix://{tmp_path}/nobody", secret=SECRET, **keywords)
+
+
+TICKET = Ticket(1, "0000000000000001-abcdef", 5, "id", 1, 0)
+
+
+async def test_before_the_first_contact_everybody_is_held(tmp_path: Path) -> None:
+    async with opened(never_reached(tmp_path)) as room:
+        for credential, number in ((None, None), (TICKET, 5), (Proof("id", 1), None)):
+            decision = held(await room.decide(credential))
+            assert (decision.kind, decision.place.number, decision.place.ahead) == ("away", number, 0)
+            assert not decision.new, "P4: nothing replaces what the visitor has"
+        assert await room.decide_uncounted(None) is None
+        for call in (room.join(None), room.stand(TICKET), room.leave(TICKET)):
+            with pytest.raises(StoreError):
+                await call
+        now = room.snapshot.now()
+        good = Pass(1, TICKET.epoch, 5, "id", now, now + 60_000, 60_000, 0)
+        assert admitted(await room.decide(good)).latest == good, "P6"
+        assert (await room.stand(good)).place.status == "active"
+        ticket, proof = room.tokens.sign(TICKET), room.tokens.sign(Proof("id", 1))
+        assert await room.best([ticket, room.tokens.sign(good)]) == good
+        assert await room.best([proof, ticket]) == TICKET
+
+
+async def test_the_gate_may_be_open_without_a_store(tmp_path: Path) -> None:
+    async with opened(never_reached(tmp_path, on_store_failure="open")) as room:
+        for credential in (None, TICKET, Proof("id", 1)):
+            assert await room.decide(credential) == Uncounted()
+        assert await room.decide_uncounted(None) == Uncounted()
+
+
+# -- the rest ----------------------------------------------------------------------------------------
+
+
+async def test_a_room_starts_and_closes_once(settings: Make) -> None:
+    room = WaitingRoom(settings())
+    await asyncio.gather(*(room.start() for _ in range(5)))
+    tokens = room.tokens
+    await room.start()
+    assert room.tokens is tokens
+    assert isinstance(tokens, Tokens)
+    await room.close()
+    await room.close()
+    assert not room.started
+
+
+async def test_the_site_is_told_who_is_there(settings: Make) -> None:
+    async with opened(settings()) as room:
+        told = room.visitor(Pass(1, "e", 7, "id", 0, 0, 0, 1_500))
+        assert (told.room, told.number, told.session, told.waited_seconds) == (
+            room.settings.room,
+            7,
+            "id",
+            1.5,
+        )

@@ -1,0 +1,209 @@
+"""What one process knows of its room."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.conftest import SECRET
+from tests.gates import eventually
+from waitroom import snapshot, together
+from waitroom.errors import StoreError
+from waitroom.settings import Settings, load
+from waitroom.snapshot import Snapshot
+from waitroom.store import Store
+from waitroom.window import Window
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not a store that is away."""
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+
+
+class Counting(Store):
+    """A store that counts how often it is read."""
+
+    reads = 0
+
+    async def sync(self, ended_version: int):  # type: ignore[no-untyped-def]
+        self.reads += 1
+        return await super().sync(ended_version)
+
+
+@pytest_asyncio.fixture
+async def store(settings: Make, store_url: str) -> AsyncIterator[Counting]:
+    opened = Counting(store_url, settings())
+    yield opened
+    await opened.close()
+
+
+def is_idle() -> bool:
+    return False
+
+
+async def test_before_the_first_contact_time_is_this_machines(store: Counting) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    assert fresh.window is None
+    assert abs(fresh.now() - time.time() * 1000) < 60_000
+    assert abs(fresh.read_at() - datetime.now(UTC)).total_seconds() < 60
+
+
+async def test_p7_however_many_ask_the_store_is_read_once(store: Counting) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    await asyncio.gather(*(fresh.fresh() for _ in range(100)))
+    for _ in range(100):
+        await fresh.fresh()
+    assert store.reads == 1
+    assert fresh.window is not None
+    assert fresh.read_at() == datetime.fromtimestamp(fresh.window.at / 1000, UTC)
+    await fresh.reread()
+    assert store.reads == 2
+    await fresh.close()
+    await fresh.close()
+
+
+async def test_p9_its_clock_is_the_stores(store: Counting) -> None:
+    """Whatever this machine's clock says: the store's is a year off here."""
+    year = 365 * 86_400_000
+
+    class Ahead(Counting):
+        async def sync(self, ended_version: int):  # type: ignore[no-untyped-def]
+            window, synced = await super().sync(ended_version)
+            return replace(window, at=window.at + year), synced
+
+    fresh = Snapshot(Ahead(store.url, load(redis_url=store.url, secret=SECRET)), 60, is_idle)
+    await fresh.fresh()
+    assert abs(fresh.now() - time.time() * 1000 - year) < 60_000
+    await fresh.close()
+    await fresh._store.close()
+
+
+async def test_a_later_window_is_learned_and_an_earlier_one_is_not(store: Counting) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    now = Window(1, "b", 5, 5, 0, 0, 1, 1, None, 1000, 0)
+    fresh.learn(now)
+    fresh.learn(replace(now, issued=4, at=999))
+    assert fresh.window == now
+    later = replace(now, issued=6, at=1001)
+    fresh.learn(later)
+    assert fresh.window == later
+    another = replace(now, epoch="c", at=1)
+    fresh.learn(another)
+    assert fresh.window == another, "a store that starts anew may have another clock"
+
+
+async def test_reading_ends_with_the_requests_and_begins_again(
+    store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "IDLE_SECONDS", 0.1)
+    fresh = Snapshot(store, 0.05, is_idle)
+    await fresh.fresh()
+
+    async def at_rest() -> bool:
+        return fresh._task is not None and fresh._task.done()
+
+    await eventually(at_rest)
+    reads = store.reads
+    await fresh.fresh()
+    await eventually(at_rest)
+    assert store.reads > reads
+    await fresh.close()
+
+
+async def test_reading_goes_on_while_requests_are_open(
+    store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "IDLE_SECONDS", 0)
+    open_requests = 1
+    fresh = Snapshot(store, 0.05, lambda: bool(open_requests))
+    await fresh.fresh()
+
+    async def read_more() -> bool:
+        return store.reads >= 4
+
+    await eventually(read_more)
+    assert fresh._task is not None
+    assert not fresh._task.done()
+    open_requests = 0
+
+    async def at_rest() -> bool:
+        return fresh._task is not None and fresh._task.done()
+
+    await eventually(at_rest)
+    await fresh.close()
+
+
+async def test_p6_nobody_waits_for_a_store_that_is_known_to_be_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = Snapshot(
+        Store(f"unix://{tmp_path}/nobody", load(redis_url="unix:///x", secret=SECRET)), 60, is_idle
+    )
+    await lost.fresh()
+    assert lost.away_since is not None
+    assert "can't be reached" in str(lost.error)
+    with pytest.raises(StopIteration):
+        lost.fresh().send(None)
+    with pytest.raises(StopIteration):
+        lost.reread().send(None)
+    since = lost.away_since
+    lost.lose(StoreError("still gone"))
+    assert (lost.away_since, str(lost.error)) == (since, "still gone")
+    assert caplog.text.count("those inside go on, newcomers wait") == 1
+    await lost.close()
+    await lost.fresh()
+    await lost.close()
+
+
+async def test_the_list_of_the_ended_is_read_when_it_has_changed(store: Counting) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    await fresh.fresh()
+    assert fresh.ended == {}
+    fresh.end("somebody", 2**50)
+    await fresh.reread()
+    assert fresh.ended == {"somebody": 2**50}, "what is known stays until the store has another list"
+    await fresh.close()
+
+
+async def test_a_store_that_is_back_is_told(store: Counting, caplog: pytest.LogCaptureFixture) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    fresh.lose(StoreError("gone"))
+    await fresh.fresh()
+    assert fresh.away_since is None
+    assert fresh.error is None
+    assert "the store is back; it was away since" in caplog.text
+    await fresh.close()
+
+
+async def test_a_store_that_answers_late_is_as_good_as_away(
+    store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BUDGET_SECONDS", -1)
+    fresh = Snapshot(store, 60, is_idle)
+    fresh.lose(StoreError("slow"))
+    await fresh.fresh()
+    assert fresh.away_since is not None
+    assert fresh.window is not None, "what it says is taken all the same"
+    await fresh.close()
+
+
+def test_a_task_of_an_event_loop_that_is_gone_is_replaced(settings: Make, store_url: str) -> None:
+    store = Counting(store_url, settings())
+    fresh = Snapshot(store, 60, is_idle)
+
+    async def once() -> None:
+        fresh._read_at = float("-inf")
+        await fresh.fresh()
+        await store.close()
+
+    for reads in (1, 2):
+        asyncio.run(once())
+        assert store.reads == reads

@@ -1,0 +1,124 @@
+"""Calls that arrive together travel together."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import pytest
+
+from waitroom import together
+from waitroom.errors import StoreError
+from waitroom.together import BATCH, Together, is_alive, within_budget
+from waitroom.window import Window
+
+WINDOW = Window(1, "e", 0, 0, 0, 0, 1, 1, None, 0, 0)
+
+
+class Script:
+    """A call that answers when it is told to, and remembers what it was asked."""
+
+    def __init__(self, open_: bool = True) -> None:
+        self.batches: list[list[int]] = []
+        self.learned: list[Window] = []
+        self.error: StoreError | None = None
+        self.gate = asyncio.Event()
+        if open_:
+            self.gate.set()
+
+    async def __call__(self, items: Sequence[int]) -> tuple[Window, Sequence[str]]:
+        self.batches.append(list(items))
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return WINDOW, [f"answer {item}" for item in items]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_what_arrives_while_a_call_is_under_way_shares_the_next() -> None:
+    script = Script(open_=False)
+    calls: Together[int, str] = Together(script, script.learned.append)
+    asked = [asyncio.create_task(calls.ask(0))]
+    await until(lambda: script.batches)
+    asked += [asyncio.create_task(calls.ask(item)) for item in range(1, 1 + BATCH + 3)]
+    await asyncio.sleep(0)
+    script.gate.set()
+    assert await asyncio.gather(*asked) == [f"answer {item}" for item in range(BATCH + 4)]
+    assert [len(batch) for batch in script.batches] == [1, BATCH, 3]
+    assert list(chain(*script.batches)) == list(range(BATCH + 4)), "P3: in the order they came"
+    assert script.learned == [WINDOW] * 3
+
+
+async def test_an_error_is_told_to_all_who_asked_and_the_next_call_is_made() -> None:
+    script = Script()
+    script.error = StoreError("gone")
+    calls: Together[int, str] = Together(script, script.learned.append)
+    errors = await asyncio.gather(*(calls.ask(item) for item in range(3)), return_exceptions=True)
+    assert [str(error) for error in errors] == ["gone"] * 3
+    script.error = None
+    assert await calls.ask(9) == "answer 9"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_waits_too_long_is_told_and_what_was_not_sent_never_is(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """P4: a number that nobody hears of is not taken once the visitor has gone on."""
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 0.01)
+    script = Script(open_=False)
+    script.error = StoreError("gone") if fails else None
+    calls: Together[int, str] = Together(script, script.learned.append)
+    asked = [asyncio.create_task(calls.ask(0))]
+    await until(lambda: script.batches)
+    asked += [asyncio.create_task(calls.ask(item)) for item in (1, 2)]
+    errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [str(error) for error in errors] == ["the store did not answer within 0.01 s"] * 3
+    script.gate.set()
+    await until(lambda: not is_alive(calls._task))
+    script.error = None
+    assert await calls.ask(3) == "answer 3"
+    assert script.batches == [[0], [3]]
+
+
+async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 0)
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str] = loop.create_future()
+    waiting = asyncio.create_task(within_budget(future))
+    await asyncio.sleep(0)
+    loop.call_soon(lambda: loop.call_soon(future.set_result, "there"))
+    await waiting
+    assert future.result() == "there"
+
+
+async def test_an_answer_in_the_last_turn_of_grace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 0)
+    monkeypatch.setattr(together, "TURNS_OF_GRACE", 0)
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    future.set_result("there")
+    await within_budget(future)
+    lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    with pytest.raises(StoreError):
+        await within_budget(lost)
+    assert lost.cancelled()
+
+
+def test_a_task_of_another_loop_is_not_alive() -> None:
+    async def left_behind() -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(asyncio.sleep(60))
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(left_behind())
+
+    async def look() -> tuple[bool, bool]:
+        return is_alive(task), is_alive(None)
+
+    assert asyncio.run(look()) == (False, False)
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    loop.close()
