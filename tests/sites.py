@@ -38,7 +38,9 @@ async def _release(_: Request) -> Response:
 
 
 async def _cached(request: Request) -> Response:
-    return PlainTextResponse("inside, for all", headers={"Cache-Control": request.query_params["control"]})
+    status = int(request.query_params.get("status", "200"))
+    headers = {"Cache-Control": request.query_params["control"]}
+    return PlainTextResponse("inside, for all", status, headers)
 
 
 _steps: asyncio.Queue[None] = asyncio.Queue()

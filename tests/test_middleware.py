@@ -27,9 +27,9 @@ from tests.gates import (
 )
 from tests.sites import site
 from waitroom import together
+from waitroom.decisions import Visitor
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.room import Visitor
 from waitroom.settings import Settings
 from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 
@@ -161,15 +161,21 @@ async def test_a_first_lease_makes_a_cacheable_response_private(settings: Make, 
         assert not {"public", "s-maxage=5"} & set(directives)
 
 
-async def test_a_renewed_pass_is_not_attached_to_what_shared_caches_may_keep(settings: Make) -> None:
-    cached = {"control": "public, max-age=60"}
+@pytest.mark.parametrize(
+    "cached",
+    [{"control": "public, max-age=60"}, {"control": "max-age=0", "status": "304"}],
+    ids=["200", "304"],
+)
+async def test_a_renewed_pass_is_not_attached_to_what_shared_caches_may_keep(
+    settings: Make, cached: dict[str, str]
+) -> None:
     async with gated(site, settings=settings()) as gate, client_of(gate) as client:
         lease = token_of(await client.get("/"))
 
         async def told_later() -> Ticket | Pass | Proof | None:
             async with client_of(gate, cookies={f"waitroom-{settings().room}": lease}) as other:
                 response = await other.get("/cached", params=cached)
-                assert response.headers["cache-control"] == "public, max-age=60"
+                assert response.headers["cache-control"] == cached["control"]
                 assert "set-cookie" not in response.headers
                 response = await other.get("/")
                 return read(settings(), response) if "set-cookie" in response.headers else None

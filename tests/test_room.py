@@ -13,8 +13,9 @@ from tests.conftest import SECRET
 from tests.gates import eventually
 from waitroom import room as room_module
 from waitroom import together
+from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
-from waitroom.room import PROOF_MS, Admitted, Decision, Held, Uncounted, WaitingRoom
+from waitroom.room import PROOF_MS, WaitingRoom
 from waitroom.sessions import SKEW_MS
 from waitroom.settings import Settings, load
 from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id

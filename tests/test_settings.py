@@ -8,6 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import SECRET
+from tests.sites import plain
+from waitroom.errors import SettingsError
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Keywords, Settings, load, server_software, variables
 from waitroom.window import LARGEST_NUMBER
@@ -120,6 +122,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("room", "x" * 41),
         ("room", "a\n"),
         ("paths", "shop"),
+        ("paths", ","),
         ("paths", "/a,b"),
         ("exclude", "/a?b"),
         ("exclude", "/a/../b"),
@@ -307,3 +310,10 @@ def test_gunicorn_is_known_by_what_it_tells_its_workers(monkeypatch: pytest.Monk
     assert server_software() is None
     monkeypatch.setenv("SERVER_SOFTWARE", "gunicorn/23")
     assert server_software() == "gunicorn/23"
+
+
+def test_settings_and_keywords_are_not_mixed() -> None:
+    with pytest.raises(
+        SettingsError, match="settings= is the whole of them: capacity can't be given beside it"
+    ):
+        WaitingRoomMiddleware(plain, settings=load(), capacity=5)

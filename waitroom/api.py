@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from waitroom.answers import Extra, answer, json_answer, problem, store_away, text_answer
 from waitroom.cookies import Cookies, Scope
+from waitroom.decisions import Standing
 from waitroom.errors import StoreError
-from waitroom.room import Standing, WaitingRoom
+from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof
 from waitroom.window import Place, poll_seconds
 

@@ -12,12 +12,13 @@ from waitroom.answers import Extra, answer, problem
 from waitroom.api import Api, place_fields
 from waitroom.caching import is_meant_for_caches, make_private
 from waitroom.cookies import Cookies
-from waitroom.errors import StoreError, StoreUnusableError, WaitroomError
+from waitroom.decisions import Admitted, Decision, Held, Uncounted
+from waitroom.errors import SettingsError, StoreError, StoreUnusableError, WaitroomError
 from waitroom.lifespan import run_lifespan
 from waitroom.pages import Pages, Scene
 from waitroom.paths import Paths, strip_root
 from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
-from waitroom.room import Admitted, Decision, Held, Uncounted, WaitingRoom
+from waitroom.room import WaitingRoom
 from waitroom.settings import Keywords, Settings, load
 from waitroom.tickets import Credential, Pass, Proof, Ticket
 
@@ -52,6 +53,10 @@ class WaitingRoomMiddleware:
         self._bypass = bypass
         self._refusal: WaitroomError | None = None
         try:
+            if settings is not None and keywords:
+                raise SettingsError(
+                    f"settings= is the whole of them: {', '.join(keywords)} can't be given beside it"
+                )
             self._set_up(settings or load(**keywords))
         except WaitroomError as error:
             if not _serving():
@@ -175,7 +180,7 @@ class WaitingRoomMiddleware:
                 if released:
                     kept = self._without_cookie(scope, kept)
                 elif admitted is not None:
-                    kept = self._with_pass(scope, kept, admitted, presented)
+                    kept = self._with_pass(scope, message["status"], kept, admitted, presented)
                 message = {**message, "headers": kept}
             await send(message)
 
@@ -195,14 +200,15 @@ class WaitingRoomMiddleware:
         return {**self._cookies.strip(scope), "state": state}
 
     def _with_pass(
-        self, scope: Scope, headers: Extra, admitted: Admitted, presented: Credential | None
+        self, scope: Scope, status: int, headers: Extra, admitted: Admitted, presented: Credential | None
     ) -> Extra:
         """Add the pass to a response where the visitor does not have it yet."""
         latest = self._room.sessions.latest(admitted.latest)
         if latest is presented:
             return headers
         method = scope["method"]
-        if not admitted.must_tell and is_meant_for_caches(method, headers):
+        # What a 304 says is merged into the copy that a cache has kept for everyone.
+        if not admitted.must_tell and (status == 304 or is_meant_for_caches(method, headers)):
             return headers  # a later response will take it along
         token = self._room.tokens.sign(latest)
         cookie = self._cookies.set(scope, token, latest, self._room.snapshot.now())

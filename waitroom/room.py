@@ -2,86 +2,27 @@
 
 import asyncio
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.errors import StoreError
+from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings, server_software
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import Credential, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.tickets import Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
 from waitroom.together import Together
-from waitroom.window import (
-    SHORTEST_POLL,
-    Eta,
-    Place,
-    Status,
-    Window,
-    ahead,
-    eta,
-    poll_seconds,
-    rank,
-    spread,
-    status,
-)
+from waitroom.window import Window, rank
 
 PROOF_MS = 600_000
 """How long a proof may take to come back."""
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
-AWAY_POLL = 5
-"""Seconds between two looks while the store is away."""
 
-Kind = Literal["waiting", "door", "first", "away"]
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who is inside, as the site sees it in `scope["state"]["waitroom"]`."""
-
-    room: str
-    number: int
-    session: str
-    waited_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The visitor may go on; `must_tell`: the pass has to reach the visitor with this very response."""
-
-    latest: Pass
-    must_tell: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Uncounted:
-    """The request may go on without a place: nobody waits, or the operator opens the gate without a store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The visitor waits; `new` tells that the credential is another than the one that came."""
-
-    kind: Kind
-    place: Place
-    credential: Ticket | Proof | None
-    new: bool
-
-
-Decision = Admitted | Uncounted | Held
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the API tells about a credential; `latest` is there while the visitor is inside."""
-
-    place: Place
-    ticket: Ticket | None
-    latest: Pass | None
-    new: bool = False
+Issued = tuple[Window, Joined]
 
 
 class WaitingRoom:
@@ -96,7 +37,7 @@ class WaitingRoom:
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
-        self._chance = chance or random.Random()  # noqa: S311  # jitter, nothing secret
+        self._places = Places(settings.tempo, chance or random.Random())  # noqa: S311  # jitter, nothing secret
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
         self.started = False
@@ -130,11 +71,16 @@ class WaitingRoom:
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
         )
-        self._joins = Together(store.join, self.snapshot.learn)
+        self._joins = Together(self._join_together, self.snapshot.learn)
         self._claims = Together(store.claim, self.snapshot.learn)
         self._leaves = Together(store.leave, self.snapshot.learn)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
+
+    async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
+        """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""
+        window, joined = await self._store.join(visitors)
+        return window, [(window, one) for one in joined]
 
     async def close(self) -> None:
         """Stop the tasks, close the connections and give up the share in the embedded server."""
@@ -227,14 +173,14 @@ class WaitingRoom:
         window = self.snapshot.window
         if self._is_away() or window is None:
             return self._without_store(ticket)
-        if self._status(ticket, window) == "waiting":
-            return Held("waiting", self._place(ticket, window), ticket, new=False)
+        if status_of(ticket, window) == "waiting":
+            return Held("waiting", self._places.in_line(ticket, window), ticket, new=False)
         try:
             claimed = await self._ask(ticket, enters=True)
         except StoreError as error:
             return self._lost(error, ticket)
         if claimed.outcome == "active":
-            return Admitted(self._pass_of(ticket, claimed), must_tell=True)
+            return Admitted(self._claimed(ticket, claimed), must_tell=True)
         if claimed.outcome == "expired":
             return None
         return self._held(ticket, claimed.outcome == "door", new=False)
@@ -249,9 +195,9 @@ class WaitingRoom:
 
     async def _number_for(self, proof: Proof) -> Decision:
         id = new_id()
-        joined = await self._joins.ask(("enter", id))
-        ticket = self._ticket(joined, id, proof.missed)
-        entered = self._entered(ticket, joined.pass_ends, first=False) if joined.pass_ends else None
+        issued = await self._joins.ask(("enter", id))
+        ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
+        entered = self._entered(ticket, pass_ends, first=False) if pass_ends else None
         self._exchanged[proof.id] = entered.latest if entered else ticket
         if len(self._exchanged) > MOST_EXCHANGED:
             del self._exchanged[next(iter(self._exchanged))]
@@ -261,13 +207,11 @@ class WaitingRoom:
         window = self._window()
         if not missed and not window.waiting and window.free_first > 0:
             id = new_id()
-            joined = await self._joins.ask(("first", id))
+            issued = window, joined = await self._joins.ask(("first", id))
             if joined.number:
-                return self._entered(self._ticket(joined, id, missed), joined.pass_ends, first=True)
-            window = self._window()
+                return self._entered(self._ticket(issued, id, missed), joined.pass_ends, first=True)
         proof = Proof(new_id(), self.snapshot.now(), missed)
-        place = Place("waiting", None, window.waiting, self._eta(window.waiting), 1)
-        return Held("first", place, proof, new=True)
+        return Held("first", self._places.unnumbered(window), proof, new=True)
 
     # -- the API ----------------------------------------------------------------------------------
 
@@ -278,10 +222,10 @@ class WaitingRoom:
             return self._inside(admitted.latest, None)
         self._raise_if_away()
         if isinstance(credential, Ticket) and await self._is_good(credential):
-            return Standing(self._place(credential, self._window()), credential, None)
+            return Standing(self._places.in_line(credential, self._window()), credential, None)
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
-        return Standing(self._place(ticket, self._window()), ticket, None, new=True)
+        return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
 
     async def stand(self, credential: Ticket | Pass) -> Standing:
         """Tell where a credential stands; asking claims. Raises StoreError where only the store could tell."""
@@ -291,18 +235,16 @@ class WaitingRoom:
             if admitted:
                 return self._inside(admitted.latest, None)
             self._raise_if_away()
-            return Standing(_expired(credential.number), None, None)
-        window = self.snapshot.window
-        if window is None:
-            raise StoreError("the store has not been reached yet")
-        if self._status(credential, window) == "waiting":
-            return Standing(self._place(credential, window), credential, None)
+            return Standing(self._places.expired(credential.number), None, None)
+        window = self._window()
+        if status_of(credential, window) == "waiting":
+            return Standing(self._places.in_line(credential, window), credential, None)
         self._raise_if_away()
         claimed = await self._ask(credential, enters=True)
         if claimed.outcome == "active":
-            return self._inside(self._pass_of(credential, claimed), credential)
+            return self._inside(self._claimed(credential, claimed), credential)
         if claimed.outcome == "expired":
-            return Standing(_expired(credential.number), credential, None)
+            return Standing(self._places.expired(credential.number), credential, None)
         return Standing(self._held(credential, claimed.outcome == "door", new=False).place, credential, None)
 
     async def leave(self, credential: Ticket | Pass) -> None:
@@ -346,9 +288,6 @@ class WaitingRoom:
     def _age(self, proof: Proof) -> int:
         return self.snapshot.now() - proof.issued_at
 
-    def _status(self, ticket: Ticket, window: Window) -> Status:
-        return status(rank(ticket), window) if ticket.generation == window.generation else "expired"
-
     async def _is_held(self, credential: Credential) -> bool:
         """Tell whether a credential is worth something still; where only the store knows and is away, it is."""
         if isinstance(credential, Proof):
@@ -365,12 +304,12 @@ class WaitingRoom:
 
     async def _is_good(self, ticket: Ticket) -> bool:
         """Tell whether a ticket still holds a place; of a called one only the store knows if it was used."""
-        seen = self._status(ticket, self._window())
+        seen = status_of(ticket, self._window())
         return seen == "waiting" or (await self._ask(ticket, enters=False)).outcome != "expired"
 
     async def _ask(self, ticket: Ticket, enters: bool) -> Claimed:
         # A floor that has passed is final: no call is needed for that.
-        if self._status(ticket, self._window()) == "expired":
+        if status_of(ticket, self._window()) == "expired":
             return Claimed("expired", 0, 0)
         return await self._claims.ask((ticket, enters))
 
@@ -381,69 +320,29 @@ class WaitingRoom:
     def _without_store(self, ticket: Ticket | None) -> Decision:
         if self._is_open_without_store():
             return Uncounted()
-        window = self.snapshot.window
-        in_front = 0
-        if window is not None:
-            in_front = ahead(rank(ticket), window) if ticket else window.waiting
-        place = Place("waiting", ticket.number if ticket else None, in_front, None, self._spread(AWAY_POLL))
-        return Held("away", place, ticket, new=False)
+        return Held("away", self._places.without_store(ticket, self.snapshot.window), ticket, new=False)
 
-    def _ticket(self, joined: Joined, id: str, missed: bool) -> Ticket:
-        window = self._window()
-        return Ticket(
-            window.generation, window.epoch, joined.number, id, self.snapshot.now(), joined.start, missed
-        )
+    def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
+        (window, joined), now = issued, self.snapshot.now()
+        return Ticket(window.generation, window.epoch, joined.number, id, now, joined.start, missed)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
-        now = self.snapshot.now()
-        entered = Pass(
-            ticket.generation,
-            ticket.epoch,
-            ticket.number,
-            ticket.id,
-            now,
-            pass_ends,
-            pass_ends - now,
-            0,
-            first,
-        )
-        return Admitted(entered, must_tell=True)
+        """Let in at once a visitor who got a number and never had to wait."""
+        lease_ms = pass_ends - ticket.issued_at
+        return Admitted(pass_of(ticket, ticket.issued_at, pass_ends, lease_ms, first), must_tell=True)
 
-    def _pass_of(self, ticket: Ticket, claimed: Claimed) -> Pass:
-        return Pass(
-            generation=ticket.generation,
-            epoch=ticket.epoch,
-            number=ticket.number,
-            id=ticket.id,
-            entered_at=claimed.entered_at,
-            expires_at=claimed.pass_ends,
-            lease_ms=round(self.settings.session_seconds * 1000),
-            waited_ms=max(0, claimed.entered_at - ticket.issued_at),
-        )
+    def _claimed(self, ticket: Ticket, claimed: Claimed) -> Pass:
+        lease_ms = round(self.settings.session_seconds * 1000)
+        return pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
 
     def _held(self, ticket: Ticket, at_door: bool, new: bool) -> Held:
         """Hold a ticket that did not enter: it waits, or it is the first in line for the next place."""
         if at_door:
-            place = Place("waiting", ticket.number, 0, None, self._spread(SHORTEST_POLL))
-            return Held("door", place, ticket, new)
-        return Held("waiting", self._place(ticket, self._window()), ticket, new)
+            return Held("door", self._places.at_door(ticket), ticket, new)
+        return Held("waiting", self._places.in_line(ticket, self._window()), ticket, new)
 
     def _inside(self, latest: Pass, ticket: Ticket | None) -> Standing:
-        place = Place("active", latest.number, 0, None, self._spread(self.settings.tempo.longest_poll))
-        return Standing(place, ticket, latest)
-
-    def _place(self, ticket: Ticket, window: Window) -> Place:
-        place = rank(ticket)
-        in_front = ahead(place, window)
-        told = self._eta(in_front) if (now := status(place, window)) == "waiting" else None
-        seconds = poll_seconds(in_front, self.settings.tempo)
-        return Place(now, ticket.number, in_front, told, self._spread(seconds))
-
-    def _eta(self, in_front: int) -> Eta | None:
-        return eta(in_front, self._window(), self.settings.tempo)
-
-    def _spread(self, seconds: float) -> int:
-        return spread(seconds, self._chance.random())
+        return Standing(self._places.inside(latest), ticket, latest)
 
 
 def _preference(credential: Credential) -> tuple[int, object]:
@@ -452,7 +351,3 @@ def _preference(credential: Credential) -> tuple[int, object]:
     if isinstance(credential, Ticket):
         return 1, rank(credential)
     return 2, -credential.issued_at
-
-
-def _expired(number: int) -> Place:
-    return Place("expired", number, 0, None, 1)

@@ -225,6 +225,14 @@ class Settings(BaseSettings):
             _check_options(url)
         return url
 
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _something_is_named(cls, paths: Any) -> Any:
+        # A service without a site protects none, and says so with an empty tuple; a stray comma is a mistake.
+        if isinstance(paths, str) and not _commas(paths):
+            raise ValueError
+        return paths
+
     @field_validator("secret")
     @classmethod
     def _keys_are_long(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:

@@ -69,6 +69,23 @@ class Proof:
 
 Credential = Ticket | Pass | Proof
 
+
+def pass_of(ticket: Ticket, entered_at: int, expires_at: int, lease_ms: int, first: bool = False) -> Pass:
+    """Exchange a ticket for a pass: the session has the ticket's id, so that claiming twice finds one session."""
+    waited_ms = max(0, entered_at - ticket.issued_at)
+    return Pass(
+        ticket.generation,
+        ticket.epoch,
+        ticket.number,
+        ticket.id,
+        entered_at,
+        expires_at,
+        lease_ms,
+        waited_ms,
+        first,
+    )
+
+
 _KINDS: dict[str, type[Ticket] | type[Pass] | type[Proof]] = {
     kind.KIND[:2]: kind for kind in (Ticket, Pass, Proof)
 }

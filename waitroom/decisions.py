@@ -1,0 +1,55 @@
+"""What a room decides about a request, and what it tells about a credential."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from waitroom.tickets import Pass, Proof, Ticket
+from waitroom.window import Place
+
+Kind = Literal["waiting", "door", "first", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is inside, as the site sees it in `scope["state"]["waitroom"]`."""
+
+    room: str
+    number: int
+    session: str
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The visitor may go on; `must_tell`: the pass has to reach the visitor with this very response."""
+
+    latest: Pass
+    must_tell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """The request may go on without a place: nobody waits, or the operator opens the gate without a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The visitor waits; `new` tells that the credential is another than the one that came."""
+
+    kind: Kind
+    place: Place
+    credential: Ticket | Proof | None
+    new: bool
+
+
+Decision = Admitted | Uncounted | Held
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the API tells about a credential; `latest` is there while the visitor is inside."""
+
+    place: Place
+    ticket: Ticket | None
+    latest: Pass | None
+    new: bool = False

@@ -1,0 +1,67 @@
+"""Where a visitor stands, as the page and the API tell it: the arithmetic of `window` with this room's jitter."""
+
+import random
+
+from waitroom.tickets import Pass, Ticket
+from waitroom.window import (
+    SHORTEST_POLL,
+    Place,
+    Status,
+    Tempo,
+    Window,
+    ahead,
+    eta,
+    poll_seconds,
+    rank,
+    spread,
+    status,
+)
+
+AWAY_POLL = 5
+"""Seconds between two looks while the store is away."""
+
+
+def status_of(ticket: Ticket, window: Window) -> Status:
+    """Tell a ticket's status as far as the window shows; one of another generation is void."""
+    return status(rank(ticket), window) if ticket.generation == window.generation else "expired"
+
+
+class Places:
+    """Writes places; `chance` spreads the polls."""
+
+    def __init__(self, tempo: Tempo, chance: random.Random) -> None:
+        self._tempo = tempo
+        self._chance = chance
+
+    def in_line(self, ticket: Ticket, window: Window) -> Place:
+        """Place a ticket in the line."""
+        place = rank(ticket)
+        in_front, now = ahead(place, window), status(place, window)
+        told = eta(in_front, window, self._tempo) if now == "waiting" else None
+        return Place(now, ticket.number, in_front, told, self._spread(poll_seconds(in_front, self._tempo)))
+
+    def at_door(self, ticket: Ticket) -> Place:
+        """Place a ticket that was called and found no free place."""
+        return Place("waiting", ticket.number, 0, None, self._spread(SHORTEST_POLL))
+
+    def unnumbered(self, window: Window) -> Place:
+        """Place a visitor behind everybody, without a number yet: the page comes back for it at once."""
+        return Place("waiting", None, window.waiting, eta(window.waiting, window, self._tempo), 1)
+
+    def without_store(self, ticket: Ticket | None, window: Window | None) -> Place:
+        """Place a visitor as of the last time the store was seen."""
+        in_front = 0
+        if window is not None:
+            in_front = ahead(rank(ticket), window) if ticket else window.waiting
+        return Place("waiting", ticket.number if ticket else None, in_front, None, self._spread(AWAY_POLL))
+
+    def inside(self, session: Pass) -> Place:
+        """Place a visitor who is inside."""
+        return Place("active", session.number, 0, None, self._spread(self._tempo.longest_poll))
+
+    def expired(self, number: int) -> Place:
+        """Place a ticket or session that is over."""
+        return Place("expired", number, 0, None, 1)
+
+    def _spread(self, seconds: float) -> int:
+        return spread(seconds, self._chance.random())
