@@ -26,6 +26,12 @@ from waitroom.errors import EmbeddedError, StoreError, WaitroomError
 from waitroom.settings import Settings, load
 
 WAITROOM = [sys.executable, "-m", "waitroom"]
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "d2FpdHJvb213YWl0cm9vbQ==",
+    "Sec-WebSocket-Version": "13",
+}
 
 
 def waitroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -156,7 +162,9 @@ def test_serve_has_the_routes_and_no_site() -> None:
     with serving("serve", "--log-level", "warning") as server:
         assert httpx.post(f"{server.url}/_waitroom/join").status_code == 201
         nothing = httpx.get(server.url)
+        no_socket = httpx.get(server.url, headers=UPGRADE)
     assert nothing.status_code == 404
+    assert no_socket.status_code == 403
     assert nothing.json()["type"] == "urn:waitroom:no-site"
 
 
@@ -193,6 +201,14 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
         assert "Traceback" not in server.printed()
     assert told.exit_code == 0
     assert re.search(r"^inside +\d+ of 40", told.output, re.MULTILINE)
+
+
+def test_the_demo_invites_in_the_end_even_if_nobody_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "TRIES", 1)
+    demo._tell_when_a_line_stands(f"http://127.0.0.1:{free_port()}", "/_waitroom")
+    assert "Open the shop" in capsys.readouterr().out
 
 
 def test_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,20 +104,17 @@ def _serve(factory: str, target: str, flags: dict[str, Any]) -> None:
     settings = _settings(ours)
     hand_down({name: value for name, value in ours.items() if value is not None}, target)
     try:
-        embedded = _first_contact(settings)
+        _first_contact(settings)
     except WaitroomError as error:
         _fail(error, NO_STORE)
-    try:
-        uvicorn.run(factory, factory=True, **flags)
-    finally:
-        if embedded is not None:
-            embedded.close()
+    uvicorn.run(factory, factory=True, **flags)
 
 
-def _first_contact(settings: Settings) -> Any:
+def _first_contact(settings: Settings) -> None:
     """Reach the store before any worker starts, so that what is wrong with it is told once, in one line."""
     if settings.redis_url.startswith("embedded://"):
-        return share()
+        share()  # for as long as this process lives, and its workers after it
+        return
 
     async def contact() -> None:
         store = Store(settings.redis_url, settings)
@@ -127,7 +124,6 @@ def _first_contact(settings: Settings) -> Any:
             await store.close()
 
     asyncio.run(contact())
-    return None
 
 
 @main.command(help="Start a small shop behind the gate with a crowd at its door.")
