@@ -59,7 +59,7 @@ class WaitingRoom:
             self.tokens = Tokens(keys, settings.room)
             self._open(Store(url, settings))
             self.started = True
-        await self.snapshot.fresh()
+        await self.snapshot.contact()
 
     def _open(self, store: Store) -> None:
         settings = self.settings
@@ -323,8 +323,8 @@ class WaitingRoom:
         return Held("away", self._places.without_store(ticket, self.snapshot.window), ticket, new=False)
 
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
-        (window, joined), now = issued, self.snapshot.now()
-        return Ticket(window.generation, window.epoch, joined.number, id, now, joined.start, missed)
+        window, joined = issued
+        return Ticket(window.generation, window.epoch, joined.number, id, window.at, joined.start, missed)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
         """Let in at once a visitor who got a number and never had to wait."""

@@ -13,6 +13,9 @@ from waitroom.window import Window
 
 IDLE_SECONDS = 10.0
 """How long after the last request the snapshot is still kept up to date."""
+AWAY_SECONDS = 1.0
+"""How often a store that is away is asked at least, however rare the syncs."""
+CONTACT_SECONDS = 5.0
 
 log = logging.getLogger("waitroom")
 
@@ -65,6 +68,11 @@ class Snapshot:
             self.away_since = datetime.now(UTC)
             log.warning("%s; those inside go on, newcomers wait", error)
 
+    async def contact(self) -> None:
+        """Reach the store for the first time, with more patience: names are looked up, TLS is agreed upon."""
+        await self._read(CONTACT_SECONDS)
+        await self.fresh()
+
     async def fresh(self) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time."""
         now = self._used_at = time.monotonic()
@@ -95,16 +103,17 @@ class Snapshot:
         while needed or time.monotonic() - self._used_at < IDLE_SECONDS:
             await self._read()
             needed = self._each_sync()
-            await asyncio.sleep(self._sync_seconds)
+            away = self.away_since is not None
+            await asyncio.sleep(min(self._sync_seconds, AWAY_SECONDS) if away else self._sync_seconds)
 
-    async def _read(self) -> None:
+    async def _read(self, patience: float | None = None) -> None:
         """Read once, together with whoever else is reading; does not raise when the store is away."""
         if self._reading is None or not is_alive(self._reading):
             self._reading = asyncio.get_running_loop().create_task(self._sync())
         # An answer that comes late is still taken, so the call itself goes on.
         answer = asyncio.shield(self._reading)
         try:
-            await within_budget(answer)
+            await within_budget(answer, patience)
             answer.result()
         except StoreError as error:
             self.lose(error)

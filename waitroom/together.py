@@ -67,9 +67,10 @@ class Together(Generic[Item, Answer]):
                 future.set_result(answer)
 
 
-async def within_budget(future: asyncio.Future[Answer]) -> None:
-    """Wait until `future` is done; when the budget is used up cancel it and raise StoreError."""
-    await asyncio.wait([future], timeout=BUDGET_SECONDS)
+async def within_budget(future: asyncio.Future[Answer], seconds: float | None = None) -> None:
+    """Wait until `future` is done; when the budget (or `seconds`) is used up cancel it and raise StoreError."""
+    budget = BUDGET_SECONDS if seconds is None else seconds
+    await asyncio.wait([future], timeout=budget)
     for _ in range(TURNS_OF_GRACE):
         if future.done():
             return
@@ -77,4 +78,4 @@ async def within_budget(future: asyncio.Future[Answer]) -> None:
         await asyncio.sleep(0)
     if not future.done():
         future.cancel()
-        raise StoreError(f"the store did not answer within {BUDGET_SECONDS} s")
+        raise StoreError(f"the store did not answer within {budget:g} s")
