@@ -15,7 +15,8 @@
   const RELOAD_GAP = 2 * SECOND;
   const LOOK_GAP = SECOND;
   const SPEAK_GAP = 60 * SECOND;
-  const COOKIE_ROUND = 30 * SECOND; // a first page again within this time: the cookie did not come back
+  const COOKIE_ROUND = 30 * SECOND; // first pages again and again within this time: the cookie does not come back
+  const COOKIE_ROUNDS = 2; // once again is no proof: one can have been in and out between them
 
   // -- words ---------------------------------------------------------------------------------------
 
@@ -293,7 +294,9 @@
   // -- the first page ------------------------------------------------------------------------------
 
   function fetchNumber() {
-    if (navigator.cookieEnabled === false || within("first", COOKIE_ROUND)) {
+    const rounds = within("first", COOKIE_ROUND) ? (recall("rounds") || 0) + 1 : 0;
+    remember("rounds", rounds);
+    if (navigator.cookieEnabled === false || rounds >= COOKIE_ROUNDS) {
       swap("cookies");
       return;
     }

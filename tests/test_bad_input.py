@@ -224,12 +224,14 @@ def test_the_largest_numbers_wait_like_any_other(full: Server, number: int) -> N
 
 def test_of_many_cookies_the_best_valid_one_counts(full: Server) -> None:
     good = full.environment["pass"]
-    noise = [f"{NAME}=ti.{number}.x" for number in range(7)]
+    noise = [f"{NAME}=ti.{number}.x.y.z" for number in range(7)]
+    junk = [f"{NAME}=junk{number}" for number in range(500)]
     for pairs, status in (
         ([*noise, f"{NAME}={good}"], 200),
         ([f"{NAME}={good}", *noise], 200),
         ([f"{NAME}={'x' * 9_000}"] * 6 + [f"{NAME}={good}"], 200),
-        ([*noise, f"{NAME}=one.more", f"{NAME}={good}"], 503),
+        ([*junk, *noise, f"{NAME}={good}"], 200),
+        ([*noise, f"{NAME}=ti.one.more.x.y", f"{NAME}={good}"], 503),
     ):
         response = httpx.get(f"{full.url}/shop/7", headers={"Cookie": "; ".join(pairs)})
         assert response.status_code == status

@@ -402,14 +402,24 @@ async def test_the_page_says_when_a_turn_has_passed(settings: Make) -> None:
         await guest.delete(f"{API}/ticket")
         await comes_in(client)
         await client.delete(f"{API}/ticket")
+        await comes_in(guest)
         async with client_of(gate, cookies={f"waitroom-{settings().room}": used}) as late:
             response = await late.get("/")
             assert page_data(response)["kind"] == "first"
             assert 'class="missed"' in response.text
-            await session(guest)
             response = await late.get("/")
             assert page_data(response)["kind"] == "waiting"
             assert 'class="missed"' in response.text, "the number that replaces it tells it too"
+
+
+@pytest.mark.parametrize("method", ["GET", *WRITES])
+async def test_an_expired_ticket_is_as_no_cookie_where_there_is_room(settings: Make, method: str) -> None:
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as client:
+        used = (await client.post(f"{API}/join")).json()["ticket"]
+        await client.get("/")
+        await client.delete(f"{API}/ticket")
+        async with client_of(gate, cookies={f"waitroom-{settings().room}": used}) as late:
+            assert is_inside(await late.request(method, "/"))
 
 
 async def test_a_ticket_of_another_generation_is_void(settings: Make) -> None:

@@ -100,7 +100,7 @@ class Api:
             fields["expires_in"] = max(0, (standing.latest.expires_at - now) // 1000)
         extra: Extra = [(b"retry-after", b"%d" % standing.place.poll_after)]
         if kept is not None:
-            extra.append(self._cookies.set(scope, self._room.tokens.sign(kept), kept, now))
+            extra.append(self._cookies.set(scope, self._room.tokens.sign(kept), kept))
         return json_answer(status, fields, extra)
 
     async def _leave(self, scope: Scope) -> Response:

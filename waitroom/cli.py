@@ -83,12 +83,16 @@ def main() -> None:
 @setting_flags()
 def run(target: str, **flags: Any) -> None:
     """Wrap any ASGI app without a change to its code."""
+    _check_target(target)
+    _serve("waitroom.serving:gated_site", target, flags)
+
+
+def _check_target(target: str) -> None:
     sys.path.insert(0, ".")
     try:
         import_from_string(target)
-    except ImportFromStringError as error:
+    except (ImportFromStringError, SettingsError) as error:
         _fail(error, WRONG_SETTING)
-    _serve("waitroom.serving:gated_site", target, flags)
 
 
 @main.command(help="Serve the gate's routes as a service of its own, with no site behind.")

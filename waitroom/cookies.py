@@ -5,13 +5,14 @@ from itertools import islice
 from typing import Any
 
 from waitroom.settings import Settings
-from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof
+from waitroom.tickets import LONGEST_TOKEN, Credential, Proof
 
 MOST_COOKIES = 8
-"""Cookies of the gate's name that are looked at: whoever can set cookies for the site could send many."""
-TICKET_SECONDS = 30 * 86_400
+"""Tokens of one request that are verified: whoever can set cookies for the site could send many."""
+PLACE_SECONDS = 30 * 86_400
+"""How long a browser keeps a ticket or a pass. Longer than either may last: only the store knows, as an open
+socket renews a pass without the browser hearing of it."""
 PROOF_SECONDS = 600
-OUTLIVES_SECONDS = 60
 
 HEADER = b"waitroom-pass"
 
@@ -47,8 +48,8 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 found.append(value[7:].strip())
-        short = (token.decode("latin-1") for token in found if len(token) <= LONGEST_TOKEN)
-        return list(islice(dict.fromkeys(short), MOST_COOKIES))
+        likely = (token.decode("latin-1") for token in found if looks_like_token(token))
+        return list(islice(dict.fromkeys(likely), MOST_COOKIES))
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""
@@ -69,20 +70,13 @@ class Cookies:
             headers.append((header, value))
         return {**scope, "headers": headers}
 
-    def set(self, scope: Scope, token: str, credential: Credential, now_ms: int) -> tuple[bytes, bytes]:
+    def set(self, scope: Scope, token: str, credential: Credential) -> tuple[bytes, bytes]:
         """Write the `Set-Cookie` header for a credential."""
-        return self._header(scope, token, self._seconds(credential, now_ms))
+        return self._header(scope, token, PROOF_SECONDS if isinstance(credential, Proof) else PLACE_SECONDS)
 
     def clear(self, scope: Scope) -> tuple[bytes, bytes]:
         """Write the `Set-Cookie` header that takes the cookie away."""
         return self._header(scope, "", 0)
-
-    def _seconds(self, credential: Credential, now_ms: int) -> int:
-        if isinstance(credential, Pass):
-            # Kept past its end: an expired pass may still be renewed, and is honoured while the store is away.
-            left = (credential.expires_at - now_ms) / 1000
-            return max(0, round(left + self._settings.session_seconds + OUTLIVES_SECONDS))
-        return PROOF_SECONDS if isinstance(credential, Proof) else TICKET_SECONDS
 
     def _header(self, scope: Scope, value: str, seconds: int) -> tuple[bytes, bytes]:
         secure = self.is_secure(scope)
@@ -112,9 +106,16 @@ def _values(cookie: bytes, name: bytes) -> Sequence[bytes]:
     return [value.strip().strip(b'"') for key, _, value in pairs if key.strip() == name]
 
 
+def looks_like_token(text: bytes) -> bool:
+    """Tell a token by its form alone, before anything is spent on its signature."""
+    if len(text) > LONGEST_TOKEN:
+        return False
+    kind, _, rest = text.partition(b".")
+    return kind in (b"ti", b"pa", b"pr") and rest.count(b".") >= 3
+
+
 def _is_token(header: bytes, value: bytes) -> bool:
     """Tell a bearer's token of the gate by its form; the site's own `Authorization` is left alone."""
     if header != b"authorization" or value[:7].lower() != b"bearer ":
         return False
-    kind, _, rest = value[7:].strip().partition(b".")
-    return kind in (b"ti", b"pa", b"pr") and rest.count(b".") >= 3
+    return looks_like_token(value[7:].strip())

@@ -70,6 +70,7 @@ async def run_lifespan(
         await send({"type": "lifespan.startup.complete"})
         await receive()
         failed = await site.step("shutdown")
+        await site.end()
         await stop()
         if failed is None:
             await send({"type": "lifespan.shutdown.complete"})

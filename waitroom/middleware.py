@@ -211,7 +211,7 @@ class WaitingRoomMiddleware:
         if not admitted.must_tell and (status == 304 or is_meant_for_caches(method, headers)):
             return headers  # a later response will take it along
         token = self._room.tokens.sign(latest)
-        cookie = self._cookies.set(scope, token, latest, self._room.snapshot.now())
+        cookie = self._cookies.set(scope, token, latest)
         if self._cookies.came_by_header(scope):
             headers = [*headers, (PASS, token.encode())]
         return [*make_private(method, headers), cookie]
@@ -235,7 +235,7 @@ class WaitingRoomMiddleware:
         extra: Extra = [(b"retry-after", poll_after)]
         if held.new and held.credential and not hides_cookies(scope, self._settings.cookie_samesite):
             token = self._room.tokens.sign(held.credential)
-            extra.append(self._cookies.set(scope, token, held.credential, self._room.snapshot.now()))
+            extra.append(self._cookies.set(scope, token, held.credential))
         if kind is Kind.SCRIPT:
             fields = place_fields(self._settings.room, held.place)
             sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
@@ -275,6 +275,9 @@ class WaitingRoomMiddleware:
         admitted = await self._room.admit(await self._credential(scope))
         if admitted is None:
             await _deny(scope, receive, send, _bare())
+            return
+        if isinstance(admitted, Uncounted):
+            await self._app(self._cookies.strip(scope), receive, send)
             return
         with self._room.sessions.open_request(admitted.latest):
             await self._app(self._inside(scope, admitted.latest), receive, send)

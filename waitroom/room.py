@@ -146,10 +146,13 @@ class WaitingRoom:
             return Uncounted() if self._is_open_without_store() else None
         return None if window.waiting else Uncounted()
 
-    async def admit(self, credential: Credential | None) -> Admitted | None:
-        """Admit a valid pass and nothing else, as for a WebSocket."""
+    async def admit(self, credential: Credential | None) -> Admitted | Uncounted | None:
+        """Admit a valid pass, as for a WebSocket, which cannot wait; else only where the gate is open."""
         await self.snapshot.fresh()
-        return await self._admit(credential) if isinstance(credential, Pass) else None
+        admitted = await self._admit(credential) if isinstance(credential, Pass) else None
+        if admitted is None and self._is_away() and self._is_open_without_store():
+            return Uncounted()
+        return admitted
 
     async def _admit(self, presented: Pass) -> Admitted | None:
         sessions = self.sessions
@@ -205,7 +208,7 @@ class WaitingRoom:
 
     async def _newcomer(self, missed: bool) -> Decision:
         window = self._window()
-        if not missed and not window.waiting and window.free_first > 0:
+        if not window.waiting and window.free_first > 0:
             id = new_id()
             issued = window, joined = await self._joins.ask(("first", id))
             if joined.number:
@@ -221,8 +224,8 @@ class WaitingRoom:
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
-        if isinstance(credential, Ticket) and await self._is_good(credential):
-            return Standing(self._places.in_line(credential, self._window()), credential, None)
+        if isinstance(credential, Ticket) and (outcome := await self._outcome(credential)) != "expired":
+            return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
@@ -297,15 +300,15 @@ class WaitingRoom:
         if self._is_away():
             return True
         try:
-            return await self._is_good(credential)
+            return await self._outcome(credential) != "expired"
         except StoreError as error:
             self.snapshot.lose(error)
             return True
 
-    async def _is_good(self, ticket: Ticket) -> bool:
-        """Tell whether a ticket still holds a place; of a called one only the store knows if it was used."""
+    async def _outcome(self, ticket: Ticket) -> str:
+        """Tell what claiming a ticket would come to; of a called one only the store knows if it was used."""
         seen = status_of(ticket, self._window())
-        return seen == "waiting" or (await self._ask(ticket, enters=False)).outcome != "expired"
+        return seen if seen == "waiting" else (await self._ask(ticket, enters=False)).outcome
 
     async def _ask(self, ticket: Ticket, enters: bool) -> Claimed:
         # A floor that has passed is final: no call is needed for that.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from waitroom.errors import StoreError
 from waitroom.store import Store
-from waitroom.together import BUDGET_SECONDS, is_alive, within_budget
+from waitroom.together import BUDGET_SECONDS, LATE, is_alive, is_done_in_time
 from waitroom.window import Window
 
 IDLE_SECONDS = 10.0
@@ -66,7 +66,7 @@ class Snapshot:
         self.error = error
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
-            log.warning("%s; those inside go on, newcomers wait", error)
+            log.warning("%s; those inside go on", error)
 
     async def contact(self) -> None:
         """Reach the store for the first time, with more patience: names are looked up, TLS is agreed upon."""
@@ -108,13 +108,16 @@ class Snapshot:
 
     async def _read(self, patience: float | None = None) -> None:
         """Read once, together with whoever else is reading; does not raise when the store is away."""
-        if self._reading is None or not is_alive(self._reading):
-            self._reading = asyncio.get_running_loop().create_task(self._sync())
-        # An answer that comes late is still taken, so the call itself goes on.
-        answer = asyncio.shield(self._reading)
+        reading = self._reading
+        if reading is None or not is_alive(reading):
+            reading = self._reading = asyncio.get_running_loop().create_task(self._sync())
+            # Whoever asked may have gone when it fails; the next to ask hears of it.
+            reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            await within_budget(answer, patience)
-            answer.result()
+            # An answer that comes late is still taken, so the call itself goes on.
+            if not await is_done_in_time(reading, patience):
+                raise StoreError(LATE)
+            reading.result()
         except StoreError as error:
             self.lose(error)
 

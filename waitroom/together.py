@@ -10,6 +10,7 @@ from waitroom.window import Window
 BUDGET_SECONDS = 0.25
 """How long a visitor waits for the store at most."""
 TURNS_OF_GRACE = 5
+LATE = "the store did not answer in time"
 BATCH = 500
 """Most items of one call, so that no script holds the store for long."""
 
@@ -67,15 +68,19 @@ class Together(Generic[Item, Answer]):
                 future.set_result(answer)
 
 
-async def within_budget(future: asyncio.Future[Answer], seconds: float | None = None) -> None:
-    """Wait until `future` is done; when the budget (or `seconds`) is used up cancel it and raise StoreError."""
-    budget = BUDGET_SECONDS if seconds is None else seconds
-    await asyncio.wait([future], timeout=budget)
+async def within_budget(future: asyncio.Future[Answer]) -> None:
+    """Wait until `future` is done; when the budget is used up cancel it and raise StoreError."""
+    if not await is_done_in_time(future):
+        future.cancel()
+        raise StoreError(LATE)
+
+
+async def is_done_in_time(future: asyncio.Future[Answer], seconds: float | None = None) -> bool:
+    """Wait for `future`, at most the budget or `seconds`, and tell whether it is done; it goes on if it is not."""
+    await asyncio.wait([future], timeout=BUDGET_SECONDS if seconds is None else seconds)
     for _ in range(TURNS_OF_GRACE):
         if future.done():
-            return
+            break
         # A busy loop may have the answer in its socket already: that is this process late, not the store.
         await asyncio.sleep(0)
-    if not future.done():
-        future.cancel()
-        raise StoreError(f"the store did not answer within {budget:g} s")
+    return future.done()

@@ -2,7 +2,7 @@
 --
 -- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
 -- answer  view, and for each {outcome, when the pass ends, when the session entered}; outcome is
---         "active", "called" (it may enter), "waiting", "door" (called, but no place is free yet) or "expired"
+--         "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or "expired"
 
 slide()
 
@@ -62,7 +62,7 @@ local function claim(generation, epoch, number, id, enters)
     return {'waiting', 0, 0}
   end
   if not enters then
-    return {'called', 0, 0}
+    return {redis.call('ZSCORE', DOOR, rank) and 'door' or 'called', 0, 0}
   end
   return take_place(rank, id)
 end
