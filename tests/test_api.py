@@ -402,3 +402,22 @@ def test_a_problem_has_a_stable_type() -> None:
         "title": "There is no such room.",
         "status": 404,
     }
+
+
+async def test_one_at_the_door_waits_with_nobody_ahead(settings: Make) -> None:
+    """Whichever route is asked: the turn was missed, the next free place is this ticket's."""
+    mine = settings(capacity=1, claim_seconds=0.1, sync_seconds=0.05)
+    async with gated(site, settings=mine) as gate, client_of(gate) as late, client_of(gate) as guest:
+        ticket = bearer((await late.post(f"{API}/join")).json()["ticket"])
+        late.cookies.clear()
+        await guest.post(f"{API}/join")
+
+        async def entered() -> bool:
+            return bool(told(await guest.get(f"{API}/status"))["status"] == "active")
+
+        await eventually(entered)
+        for method, route in (("GET", "status"), ("POST", "join"), ("GET", "status")):
+            fields = told(await late.request(method, f"{API}/{route}", headers=ticket))
+            assert (fields["status"], fields["number"], fields["ahead"]) == ("waiting", 1, 0)
+        await guest.delete(f"{API}/ticket")
+        assert told(await late.get(f"{API}/status", headers=ticket))["status"] == "active"

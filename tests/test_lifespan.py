@@ -195,6 +195,14 @@ def test_a_wrong_setting_ends_the_server_with_one_line(app: str) -> None:
     assert "Traceback" not in said
 
 
+def test_a_store_that_refuses_us_ends_the_server_with_one_line(tmp_path: Path) -> None:
+    with stores.redis_server(tmp_path, "--requirepass", "right") as url:
+        said = served("tests.sites:starlette_site", redis_url=url, secret=SECRET)
+    assert f"the store at {url} refused the user or password of WAITROOM_REDIS_URL" in said
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
+
+
 def test_a_site_that_fails_at_its_start_ends_the_server_and_says_why(store_url: str, room: str) -> None:
     said = served("tests.sites:site_without_goods", redis_url=store_url, secret=SECRET, room=room)
     assert "RuntimeError: the shop has no goods" in said

@@ -682,7 +682,7 @@ NO_COOKIES = "Object.defineProperty(navigator, 'cookieEnabled', {get: () => fals
 @on_the_browsers_loop
 @pytest.mark.parametrize(
     ("script", "loads"),
-    [("", 2), (NO_STORAGE, 2), (NO_COOKIES, 1)],
+    [("", 3), (NO_STORAGE, 3), (NO_COOKIES, 1)],
     ids=["cookies lost", "storage blocked too", "cookies off"],
 )
 async def test_a_browser_that_sends_no_cookies_back_is_told_and_left_in_peace(

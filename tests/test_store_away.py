@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from starlette.types import Message
 
 from tests import stores
 from tests.conftest import SECRET
@@ -249,6 +250,7 @@ async def test_the_gate_may_be_open_while_the_store_is_away(box: Box) -> None:
                 assert response.json()["number"] is None, "uncounted"
                 assert "set-cookie" not in response.headers, "P4"
         assert (await guest.get("/")).json()["number"] == 1
+        assert await greets_a_socket(gate)
         box.start()
 
         async def back() -> bool:
@@ -256,6 +258,23 @@ async def test_the_gate_may_be_open_while_the_store_is_away(box: Box) -> None:
 
         await eventually(back)
         assert page_data(await waits.get("/"))["number"] == 2, "P4"
+        assert not await greets_a_socket(gate)
+
+
+async def greets_a_socket(gate: WaitingRoomMiddleware) -> bool:
+    """Whether a WebSocket without a pass reaches the site."""
+    to_site: list[Message] = [{"type": "websocket.disconnect", "code": 1000}, {"type": "websocket.connect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return to_site.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/socket", "scheme": "ws", "headers": [], "query_string": b""}
+    await gate(scope, receive, send)
+    return bool(sent[0]["type"] == "websocket.accept")
 
 
 async def test_a_slot_that_cannot_be_released_now_is_freed_by_its_lease(

@@ -190,3 +190,21 @@ async def test_a_browser_without_cookies_is_told_so(browser: Browser, any_store_
             await expect(page.locator("h1:visible")).to_have_text("Your browser sends no cookies back.")
             assert asked <= 4
             assert window(server)["issued"] == 1
+
+
+async def test_one_who_was_in_and_out_is_not_taken_for_one_without_cookies(
+    browser: Browser, any_store_url: str, room: str
+) -> None:
+    with full_site(any_store_url, room) as (server, inside):
+        async with visitor(browser) as (_, page):
+            await page.goto(server.url + PATH)
+            await number_on(page)
+            inside.leave()
+            await is_let_in(page, server)
+            await page.goto(f"{server.url}/release")
+            following = somebody(server)
+            while following.status()["status"] != "active":
+                pass
+            await page.goto(server.url + PATH)
+            await number_on(page)
+            await expect(page.locator("h1:visible")).to_have_text("You are in line.")
