@@ -55,6 +55,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "cookie_secure": "auto",
         "cookie_samesite": "lax",
         "cookie_domain": None,
+        "cors_origins": (),
         "templates": None,
     }
     assert settings.active_seconds == 300
@@ -98,6 +99,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "cookie_secure": "always",
         "cookie_samesite": "none",
         "cookie_domain": ".shop.test",
+        "cors_origins": "https://app.example, http://[::1]:3000",
         "templates": str(tmp_path),
     }
     assert set(given) == set(Settings.model_fields)
@@ -107,7 +109,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert told["secret"] == (SECRET, SECRET[::-1])
     assert (told["paths"], told["exclude"]) == (("/a/*", "/b"), ("/a/free",))
     assert told["templates"] == tmp_path
-    lists = ("secret", "paths", "exclude")
+    assert told["cors_origins"] == ("https://app.example", "http://[::1]:3000")
+    lists = ("secret", "paths", "exclude", "cors_origins")
     assert {name: str(told[name]) for name in given if name not in lists} == {
         name: value for name, value in given.items() if name not in lists
     }
@@ -123,6 +126,9 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("room", "a\n"),
         ("paths", "shop"),
         ("paths", ","),
+        ("cors_origins", "*"),
+        ("cors_origins", "https://a.example/"),
+        ("cors_origins", "https://a.example,b.example"),
         ("paths", "/a,b"),
         ("exclude", "/a?b"),
         ("exclude", "/a/../b"),

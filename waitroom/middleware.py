@@ -12,6 +12,7 @@ from waitroom.answers import Extra, answer, problem
 from waitroom.api import Api, place_fields
 from waitroom.caching import is_meant_for_caches, make_private
 from waitroom.cookies import Cookies
+from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import SettingsError, StoreError, StoreUnusableError, WaitroomError
 from waitroom.lifespan import run_lifespan
@@ -71,6 +72,7 @@ class WaitingRoomMiddleware:
         self._paths = Paths(settings.paths, settings.exclude)
         self._pages = Pages(settings.templates)
         self._cookies = Cookies(settings)
+        self._cors = Cors(settings.cors_origins)
         self._room = WaitingRoom(settings)
         self._api = Api(self._room, self._cookies)
 
@@ -125,8 +127,9 @@ class WaitingRoomMiddleware:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = strip_root(scope["path"], scope.get("root_path", ""))
         if path.startswith(self._prefix):
-            response = await self._api.answer(scope, path[len(self._prefix) - 1 :])
-            await response(scope, receive, send)
+            route = path[len(self._prefix) - 1 :]
+            response = self._cors.preflight(scope) or await self._api.answer(scope, route)
+            await self._cors.allow(scope, response)(scope, receive, send)
         elif not self._is_gated(scope, path):
             await self._serve(scope, receive, send, None)
         else:
@@ -152,7 +155,7 @@ class WaitingRoomMiddleware:
             await self._serve(scope, receive, send, None)
         else:
             response = self._hold(scope, kind, decision) if decision else _bare()
-            await response(scope, receive, send)
+            await self._cors.allow(scope, response)(scope, receive, send)
 
     async def _credential(self, scope: Scope) -> Credential | None:
         return await self._room.best(self._cookies.tokens(scope))

@@ -206,6 +206,12 @@ class Settings(BaseSettings):
         shown="–",
         pattern=r"^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
     )
+    cors_origins: CommaList = _setting(
+        "origins whose scripts may read the gate's own 503 and JSON, comma-separated",
+        "origins such as https://shop.example, in lower case and without a path, separated by commas",
+        (),
+        shown="–",
+    )
     templates: Path | None = _setting(
         "a folder whose files override the shipped templates", "an existing folder", None, shown="–"
     )
@@ -270,6 +276,14 @@ class Settings(BaseSettings):
             raise ValueError
         return samesite
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # Not `*`: the answers are about the visitor that the cookie names.
+        if not all(re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin) for origin in origins):
+            raise ValueError
+        return origins
+
     @field_validator("templates")
     @classmethod
     def _folder_exists(cls, folder: Path | None) -> Path | None:
@@ -312,6 +326,7 @@ class Keywords(TypedDict, total=False):
     cookie_secure: Literal["auto", "always", "never"]
     cookie_samesite: Literal["lax", "strict", "none"]
     cookie_domain: str | None
+    cors_origins: str | Sequence[str]
     templates: str | Path | None
 
 

@@ -1,0 +1,51 @@
+"""Which other origins' scripts may read the gate's own answers (Fetch standard, CORS protocol).
+
+What the site answers itself is the site's own affair.
+"""
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from waitroom.answers import Extra, answer
+from waitroom.cookies import Scope
+
+METHODS = b"GET, POST, DELETE"
+REQUEST_HEADERS = b"Authorization, Content-Type, Waitroom-Pass"
+RESPONSE_HEADERS = b"Retry-After, Waitroom-Pass"
+PREFLIGHT_SECONDS = b"600"
+
+
+class Cors:
+    """Answers for the origins that the operator named; none by default."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def allow(self, scope: Scope, response: Response) -> Response:
+        """Let the request's origin read a response, if it may; caches keep the origins' answers apart."""
+        if self._origins:
+            response.raw_headers += [(b"vary", b"Origin"), *self._headers(scope)]
+        return response
+
+    def preflight(self, scope: Scope) -> Response | None:
+        """Answer a browser that asks whether it may call one of the gate's routes; None for other origins."""
+        headers = self._headers(scope)
+        if not headers or scope["method"] != "OPTIONS":
+            return None
+        allowed: Extra = [
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", REQUEST_HEADERS),
+            (b"access-control-max-age", PREFLIGHT_SECONDS),
+        ]
+        return answer(204, b"", b"", allowed)
+
+    def _headers(self, scope: Scope) -> Extra:
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        if origin is None or origin not in self._origins:
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", RESPONSE_HEADERS),
+        ]
