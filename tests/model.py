@@ -149,7 +149,7 @@ class Model:
         if visitor.number > self.called:
             return "waiting", 0, 0
         if not enters:
-            return "called", 0, 0
+            return "door" if visitor in self.at_door() else "called", 0, 0
         if not self._may_enter(visitor):
             visitor.promised, visitor.asked_at = False, self.now
             return "door", 0, 0

@@ -567,3 +567,9 @@ def test_a_server_that_hangs_is_given_up(place: Path, monkeypatch: pytest.Monkey
     with pytest.raises(EmbeddedError, match=r"does not answer in 0\.5 s: it said nothing"):
         share(place / "app")
     shutil.rmtree(place / "bin")
+
+
+def test_a_folder_that_is_gone_is_not_taken_for_a_foreign_one(place: Path) -> None:
+    """So that whoever comes while the last keeper clears up begins again, with a folder of their own."""
+    with pytest.raises(FileNotFoundError), embedded._opened(place / "gone"):
+        raise AssertionError("there is nothing to open")

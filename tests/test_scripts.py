@@ -388,6 +388,7 @@ async def test_p3_a_place_promised_to_several_goes_to_the_lowest_at_the_door(lin
     tickets = await shop.tickets(3)
     lower = shop.again(capacity=1)
     assert await lower.claim(tickets[0]) == ["door"]
+    assert await lower.claim(tickets[0], enters=False) == ["door"]
     await lower.leave(inside)
     # One place, promised to two and waited for by a third.
     assert await lower.claim(*tickets) == ["active", "door", "door"]
