@@ -1,5 +1,6 @@
 """The main job on real parts: Chromium on one side, a site under uvicorn on the other, a store between."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -31,6 +32,12 @@ class Somebody:
     def status(self) -> dict[str, Any]:
         told: dict[str, Any] = httpx.get(f"{self.server.url}/_waitroom/status", headers=self._bearer()).json()
         return told
+
+    async def comes_in(self) -> None:
+        """Ask until the turn has come, as a program would."""
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while self.status()["status"] != "active":
+                await asyncio.sleep(0.05)
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -76,6 +83,13 @@ async def is_let_in(page: Page, server: Server) -> None:
     assert page.url == server.url + PATH
     await expect(page.locator("body")).to_contain_text('"query":"seat=7&day=sunday"')
     await expect(page.locator("body")).to_contain_text('"cookies":{}')
+
+
+async def waits_and_enters(page: Page, server: Server, inside: Somebody) -> None:
+    await page.goto(server.url + PATH)
+    await number_on(page)
+    inside.leave()
+    await is_let_in(page, server)
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
@@ -134,18 +148,14 @@ async def test_one_who_is_inside_leaves_through_the_site(
     """The site's own word frees the slot, and the next in line comes in."""
     with full_site(any_store_url, room) as (server, inside):
         async with visitor(browser) as (_, page):
-            await page.goto(server.url + PATH)
-            await number_on(page)
-            inside.leave()
-            await is_let_in(page, server)
+            await waits_and_enters(page, server, inside)
             following = somebody(server)
             assert following.status()["status"] == "waiting"
             goodbye = await page.goto(f"{server.url}/release")
             assert goodbye is not None
             assert "waitroom-command" not in goodbye.headers
             await expect(page.locator("body")).to_have_text("goodbye")
-            while following.status()["status"] != "active":
-                pass
+            await following.comes_in()
 
 
 async def test_a_form_sent_while_there_is_a_line_is_not_swallowed(
@@ -197,14 +207,10 @@ async def test_one_who_was_in_and_out_is_not_taken_for_one_without_cookies(
 ) -> None:
     with full_site(any_store_url, room) as (server, inside):
         async with visitor(browser) as (_, page):
-            await page.goto(server.url + PATH)
-            await number_on(page)
-            inside.leave()
-            await is_let_in(page, server)
+            await waits_and_enters(page, server, inside)
             await page.goto(f"{server.url}/release")
             following = somebody(server)
-            while following.status()["status"] != "active":
-                pass
+            await following.comes_in()
             await page.goto(server.url + PATH)
             await number_on(page)
             await expect(page.locator("h1:visible")).to_have_text("You are in line.")
