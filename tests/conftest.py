@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests import stores
+from waitroom import together
 from waitroom.settings import Settings, load
 
 pytest_plugins = ["tests.browser"]
@@ -37,6 +38,12 @@ def store_url() -> Iterator[str]:
     """One real store, shared by the tests; each test has a room of its own."""
     with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder, stores.valkey(Path(folder)) as url:
         yield url
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For gates in this process: a busy machine is not a store that is away."""
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
 
 
 @pytest.fixture

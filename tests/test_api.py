@@ -14,7 +14,6 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.gates import API, bearer, client_of, eventually, gated, is_inside, session, takes_number
 from tests.sites import site
-from waitroom import together
 from waitroom.answers import answer, json_answer, problem
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings, load
@@ -23,10 +22,7 @@ from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 ASKING = ("cmdstat_info", "cmdstat_client|setinfo", "cmdstat_hello")

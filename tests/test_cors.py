@@ -7,7 +7,6 @@ import pytest
 
 from tests.gates import API, client_of, gated, session
 from tests.sites import site
-from waitroom import together
 from waitroom.settings import Settings
 
 Make = Callable[..., Settings]
@@ -17,10 +16,7 @@ JSON = {"Accept": "application/json"}
 ASKING = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 def may_read(response: httpx.Response, origin: str) -> bool:

@@ -21,7 +21,6 @@ from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, client_of, free_port, gated, is_inside, lifespan, uvicorn
 from tests.sites import plain, site
 from tests.test_cli import OldServer
-from waitroom import together
 from waitroom.lifespan import SiteLifespan
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings
@@ -29,10 +28,7 @@ from waitroom.settings import Settings
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 COMPLETE = {"type": "lifespan.startup.complete"}

@@ -26,7 +26,6 @@ from tests.gates import (
     takes_number,
 )
 from tests.sites import site
-from waitroom import together
 from waitroom.decisions import Visitor
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.middleware import WaitingRoomMiddleware
@@ -36,10 +35,7 @@ from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

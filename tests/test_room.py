@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import SECRET
 from tests.gates import eventually
 from waitroom import room as room_module
-from waitroom import together
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.room import PROOF_MS, WaitingRoom
@@ -23,10 +22,7 @@ from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 @asynccontextmanager

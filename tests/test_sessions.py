@@ -10,7 +10,6 @@ import pytest_asyncio
 
 from tests.conftest import SECRET
 from tests.gates import eventually
-from waitroom import together
 from waitroom.errors import StoreError
 from waitroom.room import WaitingRoom
 from waitroom.sessions import SKEW_MS
@@ -20,10 +19,7 @@ from waitroom.tickets import Pass
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 @pytest_asyncio.fixture

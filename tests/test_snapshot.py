@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.conftest import SECRET
 from tests.gates import eventually
-from waitroom import snapshot, together
+from waitroom import snapshot
 from waitroom.errors import StoreError
 from waitroom.settings import Settings, load
 from waitroom.snapshot import Snapshot
@@ -22,10 +22,7 @@ from waitroom.window import Window
 Make = Callable[..., Settings]
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 class Counting(Store):

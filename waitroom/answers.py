@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from waitroom.places import AWAY_POLL
+
 Extra = list[tuple[bytes, bytes]]
 
 HEADERS: Extra = [
@@ -16,9 +18,6 @@ HEADERS: Extra = [
 ]
 
 STRICTEST = b"default-src 'none'; frame-ancestors 'none'"
-
-AWAY_RETRY = 5
-"""Seconds after which a client may ask again that only the store could have answered."""
 
 
 def answer(status: int, body: bytes, media_type: bytes, extra: Extra | None = None) -> Response:
@@ -56,5 +55,5 @@ def problem(
 
 def store_away() -> Response:
     """Tell a program that only the store could have answered."""
-    retry = [(b"retry-after", b"%d" % AWAY_RETRY)]
+    retry = [(b"retry-after", b"%d" % AWAY_POLL)]
     return problem(503, "store-away", "The store is away; nothing was changed. Ask again later.", extra=retry)

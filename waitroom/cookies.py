@@ -5,14 +5,13 @@ from itertools import islice
 from typing import Any
 
 from waitroom.settings import Settings
-from waitroom.tickets import LONGEST_TOKEN, Credential, Proof
+from waitroom.tickets import PROOF_SECONDS, Credential, Proof, looks_like_token
 
 MOST_COOKIES = 8
 """Tokens of one request that are verified: whoever can set cookies for the site could send many."""
 PLACE_SECONDS = 30 * 86_400
 """How long a browser keeps a ticket or a pass. Longer than either may last: only the store knows, as an open
 socket renews a pass without the browser hearing of it."""
-PROOF_SECONDS = 600
 
 HEADER = b"waitroom-pass"
 
@@ -104,14 +103,6 @@ class Cookies:
 def _values(cookie: bytes, name: bytes) -> Sequence[bytes]:
     pairs = (pair.partition(b"=") for pair in cookie.split(b";"))
     return [value.strip().strip(b'"') for key, _, value in pairs if key.strip() == name]
-
-
-def looks_like_token(text: bytes) -> bool:
-    """Tell a token by its form alone, before anything is spent on its signature."""
-    if len(text) > LONGEST_TOKEN:
-        return False
-    kind, _, rest = text.partition(b".")
-    return kind in (b"ti", b"pa", b"pr") and rest.count(b".") >= 3
 
 
 def _is_token(header: bytes, value: bytes) -> bool:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waitroom.answers import Extra, answer, problem
 from waitroom.api import Api, place_fields
 from waitroom.caching import is_meant_for_caches, make_private
-from waitroom.cookies import Cookies
+from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import SettingsError, StoreError, StoreUnusableError, WaitroomError
@@ -25,7 +25,6 @@ from waitroom.tickets import Credential, Pass, Proof, Ticket
 
 COMMAND = b"waitroom-command"
 RELEASE = b"release"
-PASS = b"waitroom-pass"
 
 HTML = b"text/html; charset=utf-8"
 TRY_AGAIN_LATER = 1013
@@ -139,11 +138,11 @@ class WaitingRoomMiddleware:
         return self._paths.gated(path) and not (self._bypass is not None and self._bypass(scope))
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        credential = await self._credential(scope)
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
             await self._serve(scope, receive, send, None)
             return
+        credential = await self._credential(scope)
         decision: Decision | None
         if kind is Kind.SUBRESOURCE:
             decision = await self._room.decide_uncounted(credential)
@@ -216,7 +215,7 @@ class WaitingRoomMiddleware:
         token = self._room.tokens.sign(latest)
         cookie = self._cookies.set(scope, token, latest)
         if self._cookies.came_by_header(scope):
-            headers = [*headers, (PASS, token.encode())]
+            headers = [*headers, (HEADER, token.encode())]
         return [*make_private(method, headers), cookie]
 
     def _without_cookie(self, scope: Scope, headers: Extra) -> Extra:

@@ -13,12 +13,11 @@ from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings, server_software
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
+from waitroom.tickets import PROOF_SECONDS, Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
 from waitroom.together import Together
 from waitroom.window import Window, rank
 
-PROOF_MS = 600_000
-"""How long a proof may take to come back."""
+PROOF_MS = PROOF_SECONDS * 1000
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
 

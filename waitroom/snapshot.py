@@ -16,6 +16,7 @@ IDLE_SECONDS = 10.0
 AWAY_SECONDS = 1.0
 """How often a store that is away is asked at least, however rare the syncs."""
 CONTACT_SECONDS = 5.0
+"""How long a process waits at its start for the store's first answer."""
 
 log = logging.getLogger("waitroom")
 

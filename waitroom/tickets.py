@@ -17,6 +17,8 @@ from waitroom.window import LARGEST_NUMBER
 
 LONGEST_TOKEN = 256
 """Characters of the longest token that is looked at; the longest ever signed is well below."""
+PROOF_SECONDS = 600
+"""How long a proof may take to come back."""
 
 
 def new_id() -> str:
@@ -89,6 +91,14 @@ def pass_of(ticket: Ticket, entered_at: int, expires_at: int, lease_ms: int, fir
 _KINDS: dict[str, type[Ticket] | type[Pass] | type[Proof]] = {
     kind.KIND[:2]: kind for kind in (Ticket, Pass, Proof)
 }
+
+
+def looks_like_token(text: bytes) -> bool:
+    """Tell a token by its form alone, before anything is spent on its signature."""
+    if len(text) > LONGEST_TOKEN:
+        return False
+    prefix, _, rest = text.partition(b".")
+    return prefix.decode("latin-1") in _KINDS and rest.count(b".") >= 3
 
 
 class Tokens:

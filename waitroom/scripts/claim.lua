@@ -72,5 +72,4 @@ for i, ticket in ipairs(items) do
   answers[i] = claim(unpack(ticket))
 end
 count_free()
-room.free_first = count_free_first()
 return {view(), answers}

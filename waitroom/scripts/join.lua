@@ -25,7 +25,7 @@ end
 
 local function join(how, id)
   local at_once = room.issued == room.called and room.free > 0
-  if how == 'first' and not (at_once and room.free_first > 0) then
+  if how == 'first' and not (at_once and count_free_first() > 0) then
     return {0, 0, 0}
   end
   local start, ends = room.called, 0
@@ -35,7 +35,6 @@ local function join(how, id)
   elseif at_once then
     ends = enter_at_once(number, id, how == 'first')
   end
-  room.free_first = math.min(room.free, room.free_first - (how == 'first' and 1 or 0))
   return {text(number), text(start), text(ends)}
 end
 

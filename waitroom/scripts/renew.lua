@@ -22,5 +22,4 @@ local answers = {}
 for i, session in ipairs(items) do
   answers[i] = renew(unpack(session))
 end
-room.free_first = count_free_first()
 return {view(), answers}

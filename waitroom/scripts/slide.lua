@@ -147,7 +147,7 @@ local function count_promises()
   return redis.call('ZCARD', PROMISED)
 end
 
--- Unconfirmed first leases hold at most a quarter of the capacity and of the rate, but at least 10.
+-- Of the free places those for first leases: unconfirmed ones hold at most a quarter of the capacity and of the rate, but at least 10.
 local function count_free_first()
   local held = redis.call('ZCARD', FIRST)
   local recent = redis.call('ZCOUNT', FIRST, '(' .. text(now - rules.interval_us), '+inf')
@@ -217,7 +217,6 @@ local function slide()
     call(count, true)
   end
   keep_pace(count)
-  room.free_first = count_free_first()
 end
 
 -- Takes a place: the one step that counts against capacity and rate.
@@ -247,7 +246,7 @@ end
 local function view()
   return {
     text(now), room.generation, room.epoch, text(room.issued), text(room.called), text(room.floor),
-    room.inside, room.free, room.free_first, room.per_minute and text(room.per_minute * 1000) or false,
+    room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version,
   }
 end
