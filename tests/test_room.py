@@ -17,7 +17,9 @@ from waitroom.errors import StoreError
 from waitroom.room import PROOF_MS, WaitingRoom
 from waitroom.sessions import SKEW_MS
 from waitroom.settings import Settings, load
+from waitroom.store import Synced
 from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.window import Window
 
 Make = Callable[..., Settings]
 
@@ -119,6 +121,32 @@ async def test_p5_requests_that_claim_at_once_share_one_session(settings: Make) 
         assert {admitted(decision).latest.id for decision in decisions} == {ticket.id}
         assert one.snapshot.window is not None
         assert one.snapshot.window.inside == 1
+
+
+async def test_a_read_that_began_before_the_ticket_was_issued_does_not_speak_of_it(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = settings(capacity=3, sync_seconds=60)
+    async with opened(mine) as one, opened(mine) as two:
+        await two.snapshot.reread()
+        begun, issued = asyncio.Event(), asyncio.Event()
+        sync = two._store.sync
+
+        async def early(ended_version: int) -> tuple[Window, Synced]:
+            answer = await sync(ended_version)
+            begun.set()
+            await issued.wait()
+            return answer
+
+        monkeypatch.setattr(two._store, "sync", early)
+        reading = asyncio.create_task(two.snapshot.reread())
+        await begun.wait()
+        ticket = await ticket_of(one)
+        deciding = asyncio.create_task(two.decide(ticket))
+        await asyncio.sleep(0)
+        issued.set()
+        assert admitted(await deciding).latest.id == ticket.id
+        await reading
 
 
 async def test_a_ticket_of_a_room_that_was_reset_is_over(settings: Make) -> None:

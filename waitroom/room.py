@@ -267,8 +267,13 @@ class WaitingRoom:
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
         await self.snapshot.fresh()
-        window = self.snapshot.window
-        if isinstance(credential, Ticket) and window and rank(credential) > (window.epoch, window.issued):
+        # A read that is under way may have begun before the ticket was issued; the one after it has not.
+        for _ in range(2):
+            window = self.snapshot.window
+            if not isinstance(credential, Ticket) or window is None:
+                return
+            if rank(credential) <= (window.epoch, window.issued):
+                return
             await self.snapshot.reread()
 
     def _is_away(self) -> bool:
