@@ -11,7 +11,7 @@ from tests.conftest import SECRET
 from tests.sites import plain
 from waitroom.errors import SettingsError
 from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Keywords, Settings, load, server_software, variables
+from waitroom.settings import Keywords, RoomKeywords, Settings, load, server_software, variables
 from waitroom.window import LARGEST_NUMBER
 
 REAL = "redis://localhost:6379"
@@ -287,8 +287,9 @@ def test_defaults_fit_together_when_one_is_changed(changed: dict[str, Any]) -> N
 
 
 def test_keywords_are_the_settings() -> None:
-    assert set(Keywords.__annotations__) == set(Settings.model_fields)
-    assert Keywords.__total__ is False
+    assert set(RoomKeywords.__annotations__) == set(Settings.model_fields)
+    assert set(Keywords.__annotations__) == {*Settings.model_fields, "rooms"}
+    assert Keywords.__total__ is RoomKeywords.__total__ is False
     assert "keywords" in inspect.signature(WaitingRoomMiddleware).parameters
 
 

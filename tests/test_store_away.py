@@ -30,7 +30,7 @@ from tests.sites import site
 from waitroom import together
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import load
-from waitroom.tickets import Tokens
+from waitroom.tickets import Pass, Tokens
 
 IMAGE = {"Sec-Fetch-Dest": "image"}
 
@@ -167,7 +167,7 @@ async def test_p6_passes_that_run_out_are_honoured_for_one_session_and_no_longer
         token = Tokens([SECRET], "default").read(told["pass"])
         expires_at: int = token.expires_at  # type: ignore[union-attr]
         box.stop()
-        clock = gate._room.snapshot.now
+        clock = gate._gates[0].room.snapshot.now
         last = 0
         async with client_of(gate) as copy:
 
@@ -192,7 +192,7 @@ async def test_p6_a_pass_that_runs_out_at_the_very_moment_is_honoured(box: Box) 
     """Nobody has noticed yet that the store is gone."""
     async with full_house(box, session_seconds=1, sync_seconds=60) as (gate, guest, waits):
         box.stop()
-        clock = gate._room.snapshot.now
+        clock = gate._gates[0].room.snapshot.now
         token = Tokens([SECRET], "default").read(next(iter(guest.cookies.values())))
         assert token is not None
         while clock() <= token.expires_at:  # type: ignore[union-attr]
@@ -294,7 +294,10 @@ async def test_a_slot_that_cannot_be_released_now_is_freed_by_its_lease(
 
 async def test_p6_an_open_stream_survives_an_outage(box: Box) -> None:
     async with full_house(box, session_seconds=1) as (gate, guest, waits):
-        with gate._room.sessions.open_request(gate._room.tokens.read(next(iter(guest.cookies.values())))):  # type: ignore[arg-type]
+        room = gate._gates[0].room
+        inside = room.tokens.read(next(iter(guest.cookies.values())))
+        assert isinstance(inside, Pass)
+        with room.sessions.open_request(inside):
             box.signal(signal.SIGSTOP)
             try:
 
@@ -306,6 +309,6 @@ async def test_p6_an_open_stream_survives_an_outage(box: Box) -> None:
                 box.signal(signal.SIGCONT)
 
             async def renewed() -> bool:
-                return bool(gate._room.sessions._renewed)
+                return bool(gate._gates[0].room.sessions._renewed)
 
             await eventually(renewed)

@@ -1,20 +1,16 @@
-"""The gate's own routes: join, status, leave, window and the probes, for browsers and programs alike."""
+"""What a room tells below the prefix: join, status, leave and window, for browsers and programs alike."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.responses import Response
 
-from waitroom.answers import Extra, answer, json_answer, problem, store_away, text_answer
+from waitroom.answers import Extra, answer, json_answer, problem, store_away
 from waitroom.cookies import Cookies, Scope
+from waitroom.cors import Cors
 from waitroom.decisions import Standing
-from waitroom.errors import StoreError
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof
 from waitroom.window import Place, poll_seconds
-
-Handler = Callable[[Scope], Awaitable[Response]]
 
 PUBLIC: Extra = [
     (b"cache-control", b"public, max-age=1"),
@@ -35,88 +31,60 @@ def place_fields(room: str, place: Place) -> dict[str, Any]:
 
 
 class Api:
-    """Answers what is asked below the prefix."""
+    """One room's answers to what is asked below the prefix."""
 
-    def __init__(self, room: WaitingRoom, cookies: Cookies) -> None:
-        self._room = room
+    def __init__(self, room: WaitingRoom, cookies: Cookies, cors: Cors) -> None:
+        self.room = room
+        self.cors = cors
         self._cookies = cookies
-        self._routes: dict[str, dict[str, Handler]] = {
-            "/join": {"POST": self._join},
-            "/status": {"GET": self._status},
-            "/ticket": {"DELETE": self._leave},
-            "/window": {"GET": self._window},
-            "/livez": {"GET": self._livez},
-            "/readyz": {"GET": self._readyz},
-        }
-
-    async def answer(self, scope: Scope, route: str) -> Response:
-        """Answer one request; `route` is its path below the prefix."""
-        handlers = self._routes.get(route)
-        if handlers is None:
-            known = ", ".join(self._routes)
-            return problem(404, "no-such-route", f"There is no such route here; there are {known}.")
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        handler = handlers.get(method)
-        if handler is None:
-            allowed = ", ".join([*handlers, "HEAD"] if "GET" in handlers else handlers)
-            allow = [(b"allow", allowed.encode())]
-            return problem(405, "no-such-method", f"Allowed here: {allowed}.", extra=allow)
-        if not self._is_this_room(scope):
-            return problem(404, "no-such-room", "There is no such room.")
-        try:
-            return await handler(scope)
-        except StoreError as error:
-            self._room.snapshot.lose(error)
-            return store_away()
-
-    def _is_this_room(self, scope: Scope) -> bool:
-        query = scope.get("query_string", b"").decode("latin-1")
-        asked = parse_qs(query, keep_blank_values=True, errors="replace").get("room")
-        return asked is None or asked == [self._room.settings.room]
 
     async def _credential(self, scope: Scope) -> Credential | None:
-        return await self._room.best(self._cookies.tokens(scope))
+        return await self.room.best(self._cookies.tokens(scope))
 
-    async def _join(self, scope: Scope) -> Response:
-        standing = await self._room.join(await self._credential(scope))
-        fields = place_fields(self._room.settings.room, standing.place)
+    async def join(self, scope: Scope) -> Response:
+        """Give a number, or tell where the one that is held stands. Raises StoreError."""
+        standing = await self.room.join(await self._credential(scope))
+        fields = place_fields(self.room.settings.room, standing.place)
         if standing.ticket is not None:
-            fields["ticket"] = self._room.tokens.sign(standing.ticket)
+            fields["ticket"] = self.room.tokens.sign(standing.ticket)
         return self._tell(scope, standing, fields, 201 if standing.new else 200)
 
-    async def _status(self, scope: Scope) -> Response:
+    async def status(self, scope: Scope) -> Response:
+        """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
         credential = await self._credential(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
-        standing = await self._room.stand(credential)
-        return self._tell(scope, standing, place_fields(self._room.settings.room, standing.place), 200)
+        standing = await self.room.stand(credential)
+        return self._tell(scope, standing, place_fields(self.room.settings.room, standing.place), 200)
 
     def _tell(self, scope: Scope, standing: Standing, fields: dict[str, Any], status: int) -> Response:
-        now = self._room.snapshot.now()
+        now = self.room.snapshot.now()
         kept: Credential | None = standing.latest or (standing.ticket if standing.new else None)
         if standing.latest is not None:
-            fields["pass"] = self._room.tokens.sign(standing.latest)
+            fields["pass"] = self.room.tokens.sign(standing.latest)
             fields["expires_in"] = max(0, (standing.latest.expires_at - now) // 1000)
         extra: Extra = [(b"retry-after", b"%d" % standing.place.poll_after)]
         if kept is not None:
-            extra.append(self._cookies.set(scope, self._room.tokens.sign(kept), kept))
+            extra.append(self._cookies.set(scope, self.room.tokens.sign(kept), kept))
         return json_answer(status, fields, extra)
 
-    async def _leave(self, scope: Scope) -> Response:
+    async def leave(self, scope: Scope) -> Response:
+        """Give up a ticket or a pass. Raises StoreError."""
         credential = await self._credential(scope)
         if credential is not None and not isinstance(credential, Proof):
-            await self._room.leave(credential)
+            await self.room.leave(credential)
         return answer(204, b"", b"", [self._cookies.clear(scope)])
 
-    async def _window(self, _: Scope) -> Response:
-        snapshot = self._room.snapshot
+    async def window(self, _: Scope) -> Response:
+        """Tell the room as everyone may see it."""
+        snapshot = self.room.snapshot
         await snapshot.fresh()
         window = snapshot.window
         if window is None:
             return store_away()
         rate = window.rate_per_minute
-        settings = self._room.settings
+        settings = self.room.settings
         fields = {
             "room": settings.room,
             "state": "away" if snapshot.away_since else window.state,
@@ -131,16 +99,3 @@ class Api:
             "poll_after": round(poll_seconds(0, settings.tempo)),
         }
         return json_answer(200, fields, PUBLIC)
-
-    async def _livez(self, _: Scope) -> Response:
-        return text_answer(200, "alive")
-
-    async def _readyz(self, _: Scope) -> Response:
-        snapshot = self._room.snapshot
-        await snapshot.fresh()
-        if snapshot.window is None:
-            return text_answer(503, "not ready: the store has not been reached yet")
-        if snapshot.away_since:
-            since = snapshot.away_since.isoformat(timespec="seconds")
-            return text_answer(200, f"ready, but the store is away since {since}")
-        return text_answer(200, "ready")

@@ -9,7 +9,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -20,14 +20,23 @@ from waitroom import __version__
 from waitroom.demo import run_demo
 from waitroom.embedded import share
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.settings import Settings, hand_down, load
-from waitroom.status import read_status, store_url, table
+from waitroom.rooms import load_rooms
+from waitroom.settings import PREFIX, ROOMS, Settings, hand_down
+from waitroom.status import find_rooms, read_rooms, table
 from waitroom.store import Store
 
 WRONG_SETTING = 2
 NO_STORE = 3
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+ROOMS_FLAG = click.option(
+    "--rooms",
+    multiple=True,
+    metavar="NAME__SETTING=…",
+    help="one setting of a further room, such as sale__paths=/sale/*; may be given many times",
+)
 
 
 def setting_flags(*names: str) -> Callable[[Command], Command]:
@@ -38,7 +47,7 @@ def setting_flags(*names: str) -> Callable[[Command], Command]:
             field = Settings.model_fields[name]
             flag = f"--{name.replace('_', '-')}"
             command = click.option(flag, name, metavar="…", help=field.description)(command)
-        return command
+        return command if names else ROOMS_FLAG(command)
 
     return add
 
@@ -63,12 +72,35 @@ def _fail(error: Exception, status: int) -> None:
     sys.exit(status)
 
 
-def _settings(flags: dict[str, Any]) -> Settings:
+def _rooms(flags: dict[str, Any]) -> tuple[Settings, ...]:
+    """Read all rooms' settings from flags and environment, or end with one line."""
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return load(**{name: value for name, value in flags.items() if value is not None})
+        given["rooms"] = _further_rooms(given.pop("rooms", ()))
+        return load_rooms(**given)
     except SettingsError as error:
         _fail(error, WRONG_SETTING)
         raise AssertionError from error  # pragma: no cover  # _fail has ended the process
+
+
+def _further_rooms(flags: Sequence[str]) -> dict[str, dict[str, str]]:
+    rooms: dict[str, dict[str, str]] = {}
+    for flag in flags:
+        name, _, setting = flag.partition("=")[0].rpartition("__")
+        if not name or "=" not in flag:
+            raise SettingsError(
+                f"--rooms {flag} names no room and setting: write --rooms sale__paths=/sale/*"
+            )
+        rooms.setdefault(name.lower(), {})[setting.lower()] = flag.partition("=")[2]
+    return rooms
+
+
+def _variables(flags: dict[str, Any]) -> dict[str, str]:
+    """Write flags as the variables of the same names."""
+    plain = {f"{PREFIX}{name.upper()}": value for name, value in flags.items() if name != "rooms"}
+    further = (flag.partition("=") for flag in flags["rooms"])
+    rooms = {f"{ROOMS}{name.upper()}": value for name, _, value in further}
+    return {name: value for name, value in (plain | rooms).items() if value is not None}
 
 
 @click.group(help="A waiting room for any ASGI site.", epilog=__doc__)
@@ -104,30 +136,31 @@ def serve(**flags: Any) -> None:
 
 
 def _serve(factory: str, target: str, flags: dict[str, Any]) -> None:
-    ours = {name: flags.pop(name) for name in Settings.model_fields}
-    settings = _settings(ours)
-    hand_down({name: value for name, value in ours.items() if value is not None}, target)
+    ours = {name: flags.pop(name) for name in (*Settings.model_fields, "rooms")}
+    rooms = _rooms(ours if target else {**ours, "paths": ()})
+    hand_down(_variables(ours), target)
     try:
-        _first_contact(settings)
+        _first_contact(rooms)
     except WaitroomError as error:
         _fail(error, NO_STORE)
     uvicorn.run(factory, factory=True, **flags)
 
 
-def _first_contact(settings: Settings) -> None:
-    """Reach the store before any worker starts, so that what is wrong with it is told once, in one line."""
-    if settings.redis_url.startswith("embedded://"):
-        share()  # for as long as this process lives, and its workers after it
-        return
+def _first_contact(rooms: Sequence[Settings]) -> None:
+    """Reach the stores before any worker starts, so that what is wrong with one is told once, in one line."""
+    for settings in {settings.redis_url: settings for settings in rooms}.values():
+        if settings.redis_url.startswith("embedded://"):
+            share()  # for as long as this process lives, and its workers after it
+        else:
+            asyncio.run(_contact(settings))
 
-    async def contact() -> None:
-        store = Store(settings.redis_url, settings)
-        try:
-            await store.look()
-        finally:
-            await store.close()
 
-    asyncio.run(contact())
+async def _contact(settings: Settings) -> None:
+    store = Store(settings.redis_url, settings)
+    try:
+        await store.look()
+    finally:
+        await store.close()
 
 
 @main.command(help="Start a small shop behind the gate with a crowd at its door.")
@@ -142,21 +175,21 @@ def demo(host: str, port: int, seed: int) -> None:
         _fail(error, NO_STORE)
 
 
-@main.command(help="Show the room as it is now.")
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@main.command(help="Show the rooms as they are now: those of the settings and all others in the store.")
+@click.option("--json", "as_json", is_flag=True, help="for programs: one object a line, one line a room")
 @click.option("--watch", is_flag=True, help="again every second, until Ctrl-C")
 @setting_flags("redis_url", "room")
 def status(as_json: bool, watch: bool, **flags: Any) -> None:
-    """Look at a room without touching it."""
+    """Look at rooms without touching them; with `--room`, at that one alone."""
     # Looking needs no signing key, but real stores ask for one in the settings.
-    settings = _settings({"secret": "-" * 32, **flags})
+    rooms = _rooms({"secret": "-" * 32, **flags})
     try:
-        url = store_url(settings)
+        looked_at = find_rooms(rooms, only=flags["room"])
         while True:
-            fields = asyncio.run(read_status(settings, url))
+            told = asyncio.run(read_rooms(looked_at))
             if watch and not as_json:
                 click.clear()
-            click.echo(json.dumps(fields) if as_json else table(fields))
+            click.echo("\n".join(map(json.dumps, told)) if as_json else "\n\n".join(map(table, told)))
             if not watch:
                 return
             time.sleep(1)

@@ -28,7 +28,7 @@ class Cookies:
         # A browser sends __Host- cookies only to the host that set them, and never takes them over http.
         self._name = plain.encode()
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
-        self._names = (self._name, self._secure_name)
+        self.names = (self._name, self._secure_name)
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""
@@ -54,21 +54,6 @@ class Cookies:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""
         return any(header == HEADER or _is_token(header, value) for header, value in scope["headers"])
 
-    def strip(self, scope: Scope) -> Scope:
-        """Keep the gate's credentials from the site; the scope itself where it carries none."""
-        if not any(self._is_ours(header, value) for header, value in scope["headers"]):
-            return scope
-        headers = []
-        for header, value in scope["headers"]:
-            if header == b"cookie":
-                value = self._without_ours(value)
-                if not value:
-                    continue
-            elif header == HEADER or _is_token(header, value):
-                continue
-            headers.append((header, value))
-        return {**scope, "headers": headers}
-
     def set(self, scope: Scope, token: str, credential: Credential) -> tuple[bytes, bytes]:
         """Write the `Set-Cookie` header for a credential."""
         return self._header(scope, token, PROOF_SECONDS if isinstance(credential, Proof) else PLACE_SECONDS)
@@ -90,9 +75,33 @@ class Cookies:
             parts.append(f"Domain={settings.cookie_domain}")
         return b"set-cookie", "; ".join(parts).encode()
 
+
+class Stripper:
+    """Keeps all rooms' credentials from the site."""
+
+    def __init__(self, rooms: Sequence[Cookies]) -> None:
+        self._names = {name for room in rooms for name in room.names}
+        # A name with `__Host-` in front contains the plain one.
+        self._plain = {room.names[0] for room in rooms}
+
+    def strip(self, scope: Scope) -> Scope:
+        """Take the gate's credentials out of a request; the scope itself where it carries none."""
+        if not any(self._is_ours(header, value) for header, value in scope["headers"]):
+            return scope
+        headers = []
+        for header, value in scope["headers"]:
+            if header == b"cookie":
+                value = self._without_ours(value)
+                if not value:
+                    continue
+            elif header == HEADER or _is_token(header, value):
+                continue
+            headers.append((header, value))
+        return {**scope, "headers": headers}
+
     def _is_ours(self, header: bytes, value: bytes) -> bool:
         if header == b"cookie":
-            return self._name in value
+            return any(name in value for name in self._plain)
         return header == HEADER or _is_token(header, value)
 
     def _without_ours(self, cookie: bytes) -> bytes:

@@ -1,34 +1,25 @@
-"""Scope in, decision out: the gate as ASGI sees it."""
+"""Scope in, decision out: which gate a request meets, if any, and the gates' start and stop."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Unpack
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from waitroom.answers import Extra, answer, problem
-from waitroom.api import Api, place_fields
-from waitroom.caching import is_meant_for_caches, make_private
-from waitroom.cookies import HEADER, Cookies
-from waitroom.cors import Cors
-from waitroom.decisions import Admitted, Decision, Held, Uncounted
-from waitroom.errors import SettingsError, StoreError, StoreUnusableError, WaitroomError
+from waitroom.answers import problem
+from waitroom.areas import Areas
+from waitroom.caching import make_private
+from waitroom.commands import take_command
+from waitroom.cookies import Stripper
+from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
+from waitroom.gate import Gate, deny
 from waitroom.lifespan import run_lifespan
-from waitroom.pages import Pages, Scene
-from waitroom.paths import Paths, strip_root
-from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
-from waitroom.room import WaitingRoom
-from waitroom.settings import Keywords, Settings, load
-from waitroom.tickets import Credential, Pass, Proof, Ticket
-
-COMMAND = b"waitroom-command"
-RELEASE = b"release"
-
-HTML = b"text/html; charset=utf-8"
-TRY_AGAIN_LATER = 1013
-"""WebSocket close code: the server is overloaded (IANA's registry)."""
+from waitroom.paths import strip_root
+from waitroom.rooms import check_together, load_rooms
+from waitroom.routes import Routes
+from waitroom.settings import Keywords, Settings
 
 log = logging.getLogger("waitroom")
 
@@ -36,16 +27,16 @@ log = logging.getLogger("waitroom")
 class WaitingRoomMiddleware:
     """Gates an ASGI site.
 
-    Settings come from the environment, from keywords of the same names, or whole as `settings`. `bypass` is
-    asked with the scope of each request on a protected path; where it answers true the request goes on.
-    Raises SettingsError where a setting is wrong.
+    Settings come from the environment, from keywords of the same names, or whole as `settings`: those of one
+    room, or of several in a list. `bypass` is asked with the scope of each request on a protected path; where
+    it answers true the request goes on. Raises SettingsError where a setting is wrong.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        settings: Settings | None = None,
+        settings: Settings | Sequence[Settings] | None = None,
         bypass: Callable[[Scope], bool] | None = None,
         **keywords: Unpack[Keywords],
     ) -> None:
@@ -57,7 +48,7 @@ class WaitingRoomMiddleware:
                 raise SettingsError(
                     f"settings= is the whole of them: {', '.join(keywords)} can't be given beside it"
                 )
-            self._set_up(settings or load(**keywords))
+            self._set_up(load_rooms(**keywords) if settings is None else _listed(settings))
         except WaitroomError as error:
             if not _serving():
                 raise
@@ -65,21 +56,19 @@ class WaitingRoomMiddleware:
             # site would start without its gate: it is told when lifespan starts, and no request gets through.
             self._refusal = error
 
-    def _set_up(self, settings: Settings) -> None:
-        self._settings = settings
-        self._prefix = settings.prefix + "/"
-        self._paths = Paths(settings.paths, settings.exclude)
-        self._pages = Pages(settings.templates)
-        self._cookies = Cookies(settings)
-        self._cors = Cors(settings.cors_origins)
-        self._room = WaitingRoom(settings)
-        self._api = Api(self._room, self._cookies)
+    def _set_up(self, rooms: Sequence[Settings]) -> None:
+        self._prefix = rooms[0].prefix + "/"
+        self._areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
+        self._gates = [Gate(settings) for settings in rooms]
+        self._routes = Routes([gate.api for gate in self._gates])
+        self._stripper = Stripper([gate.cookies for gate in self._gates])
+        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Gate one connection."""
         if scope["type"] == "lifespan":
             await run_lifespan(self._app, scope, receive, send, self._start, self._stop)
-        elif self._refusal is not None or not (self._room.started or await self._started()):
+        elif self._refusal is not None or not (self._started or await self._starts_late()):
             await self._refuse(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
@@ -93,19 +82,28 @@ class WaitingRoomMiddleware:
     async def _start(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        await self._room.start()
-        refused = self._room.snapshot.error
-        if isinstance(refused, StoreUnusableError):
-            await self._room.close()
-            raise refused
+        try:
+            await self._start_gates()
+            for gate in self._gates:
+                if isinstance(gate.room.snapshot.error, StoreUnusableError):
+                    raise gate.room.snapshot.error
+        except WaitroomError:
+            await self._stop()
+            raise
 
     async def _stop(self) -> None:
-        await self._room.close()
+        self._started = False
+        for gate in self._gates:
+            await gate.room.close()
 
-    async def _started(self) -> bool:
+    async def _start_gates(self) -> None:
+        await asyncio.gather(*(gate.room.start() for gate in self._gates))
+        self._started = True
+
+    async def _starts_late(self) -> bool:
         """Start with the first request, where the server runs without lifespan."""
         try:
-            await self._room.start()
+            await self._start_gates()
         except WaitroomError as error:
             log.error("%s", error)  # the line says it all
             return False
@@ -117,187 +115,68 @@ class WaitingRoomMiddleware:
             log.error("%s", self._refusal)
         response = problem(503, "not-set-up", "This site is not ready yet.")
         if scope["type"] == "websocket":
-            await _deny(scope, receive, send, response)
+            await deny(scope, receive, send, response)
         else:
             await response(scope, receive, send)
 
-    # -- HTTP -------------------------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = strip_root(scope["path"], scope.get("root_path", ""))
         if path.startswith(self._prefix):
-            route = path[len(self._prefix) - 1 :]
-            response = self._cors.preflight(scope) or await self._api.answer(scope, route)
-            await self._cors.allow(scope, response)(scope, receive, send)
-        elif not self._is_gated(scope, path):
-            await self._serve(scope, receive, send, None)
-        else:
-            await self._gate(scope, receive, send)
-
-    def _is_gated(self, scope: Scope, path: str) -> bool:
-        return self._paths.gated(path) and not (self._bypass is not None and self._bypass(scope))
-
-    async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = kind_of(scope)
-        if kind is Kind.PREFLIGHT:
-            await self._serve(scope, receive, send, None)
+            response = await self._routes.answer(scope, path[len(self._prefix) - 1 :])
+            await response(scope, receive, send)
             return
-        credential = await self._credential(scope)
-        decision: Decision | None
-        if kind is Kind.SUBRESOURCE:
-            decision = await self._room.decide_uncounted(credential)
+        gates = self._gates_of(scope, path)
+        if gates:
+            site: ASGIApp = self._site
+            for gate in gates[:0:-1]:
+                site = partial(gate.http, site=site)
+            await gates[0].http(scope, receive, send, site)
         else:
-            decision = await self._room.decide(credential)
-        if isinstance(decision, Admitted):
-            await self._serve(scope, receive, send, decision, credential)
-        elif isinstance(decision, Uncounted):
-            await self._serve(scope, receive, send, None)
-        else:
-            response = self._hold(scope, kind, decision) if decision else _bare()
-            await self._cors.allow(scope, response)(scope, receive, send)
+            await self._beside(scope, receive, send)
 
-    async def _credential(self, scope: Scope) -> Credential | None:
-        return await self._room.best(self._cookies.tokens(scope))
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        site: ASGIApp = self._site
+        path = strip_root(scope["path"], scope.get("root_path", ""))
+        for gate in reversed(self._gates_of(scope, path)):
+            site = partial(gate.websocket, site=site)
+        await site(scope, receive, send)
 
-    # -- a visitor who is let in ------------------------------------------------------------------
+    def _gates_of(self, scope: Scope, path: str) -> list[Gate]:
+        gates = [self._gates[room] for room in self._areas.rooms_of(path)]
+        return [] if gates and self._bypass is not None and self._bypass(scope) else gates
 
-    async def _serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        admitted: Admitted | None,
-        presented: Credential | None = None,
-    ) -> None:
-        """Pass a request on to the site; the response goes back as it comes, piece by piece."""
+    async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The site, which sees none of the gates' credentials."""
+        await self._app(self._stripper.strip(scope), receive, send)
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on that no room protects; from there too the site may release a visitor."""
         released = False
 
         async def send_on(message: Message) -> None:
             nonlocal released
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                kept = [pair for pair in headers if pair[0].lower() != COMMAND]
-                if len(kept) != len(headers):
-                    released = any(n.lower() == COMMAND and v.strip().lower() == RELEASE for n, v in headers)
+                kept, released = take_command(message.get("headers", ()))
                 if released:
-                    kept = self._without_cookie(scope, kept)
-                elif admitted is not None:
-                    kept = self._with_pass(scope, message["status"], kept, admitted, presented)
+                    cleared = [gate.cookies.clear(scope) for gate in self._gates]
+                    kept = [*make_private(scope["method"], kept), *cleared]
                 message = {**message, "headers": kept}
             await send(message)
 
         try:
-            if admitted is None:
-                await self._app(self._cookies.strip(scope), receive, send_on)
-            else:
-                with self._room.sessions.open_request(admitted.latest):
-                    await self._app(self._inside(scope, admitted.latest), receive, send_on)
+            await self._site(scope, receive, send_on)
         finally:
             if released:
-                await self._release(admitted.latest if admitted else await self._credential(scope))
-
-    def _inside(self, scope: Scope, latest: Pass) -> Scope:
-        """What the site sees: who is there, and nothing of the gate's credentials."""
-        state = {**scope.get("state", {}), "waitroom": self._room.visitor(latest)}
-        return {**self._cookies.strip(scope), "state": state}
-
-    def _with_pass(
-        self, scope: Scope, status: int, headers: Extra, admitted: Admitted, presented: Credential | None
-    ) -> Extra:
-        """Add the pass to a response where the visitor does not have it yet."""
-        latest = self._room.sessions.latest(admitted.latest)
-        if latest is presented:
-            return headers
-        method = scope["method"]
-        # What a 304 says is merged into the copy that a cache has kept for everyone.
-        if not admitted.must_tell and (status == 304 or is_meant_for_caches(method, headers)):
-            return headers  # a later response will take it along
-        token = self._room.tokens.sign(latest)
-        cookie = self._cookies.set(scope, token, latest)
-        if self._cookies.came_by_header(scope):
-            headers = [*headers, (HEADER, token.encode())]
-        return [*make_private(method, headers), cookie]
-
-    def _without_cookie(self, scope: Scope, headers: Extra) -> Extra:
-        return [*make_private(scope["method"], headers), self._cookies.clear(scope)]
-
-    async def _release(self, credential: Credential | None) -> None:
-        if credential is None or isinstance(credential, Proof):
-            return
-        try:
-            await self._room.leave(credential)
-        except StoreError as error:
-            log.info("a released slot stays taken until its lease ends: %s", error)
-
-    # -- a visitor who waits ----------------------------------------------------------------------
-
-    def _hold(self, scope: Scope, kind: Kind, held: Held) -> Response:
-        """Answer a request that has to wait, in a way its sender can make something of."""
-        poll_after = b"%d" % held.place.poll_after
-        extra: Extra = [(b"retry-after", poll_after)]
-        if held.new and held.credential and not hides_cookies(scope, self._settings.cookie_samesite):
-            token = self._room.tokens.sign(held.credential)
-            extra.append(self._cookies.set(scope, token, held.credential))
-        if kind is Kind.SCRIPT:
-            fields = place_fields(self._settings.room, held.place)
-            sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
-            title = "The store is away." if held.kind == "away" else "This site is full; you are in line."
-            return problem(503, "waiting", title + sent, fields, extra)
-        extra.append((b"content-security-policy", self._pages.csp.encode()))
-        page = self._pages.render(self._scene(scope, held))
-        if not is_safe(scope):
-            return answer(503, page, HTML, extra)
-        return answer(self._settings.status_code, page, HTML, [*extra, (b"refresh", poll_after)])
-
-    def _scene(self, scope: Scope, held: Held) -> Scene:
-        window = self._room.snapshot.window
-        credential = held.credential
-        ticket = credential if isinstance(credential, Ticket) else None
-        return Scene(
-            kind=held.kind if is_safe(scope) else "unsent",
-            place=held.place,
-            room=self._settings.room,
-            epoch=ticket.epoch if ticket else None,
-            start=ticket.start if ticket else 0,
-            called=window.called if window else 0,
-            missed=credential is not None and credential.missed,
-            kept_seconds=self._settings.active_seconds,
-            tempo=self._settings.tempo,
-            base=scope.get("root_path", "").rstrip("/") + self._settings.prefix,
-            updated_at=self._room.snapshot.read_at(),
-        )
-
-    # -- WebSockets -------------------------------------------------------------------------------
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = strip_root(scope["path"], scope.get("root_path", ""))
-        if not self._is_gated(scope, path):
-            await self._app(self._cookies.strip(scope), receive, send)
-            return
-        admitted = await self._room.admit(await self._credential(scope))
-        if admitted is None:
-            await _deny(scope, receive, send, _bare())
-            return
-        if isinstance(admitted, Uncounted):
-            await self._app(self._cookies.strip(scope), receive, send)
-            return
-        with self._room.sessions.open_request(admitted.latest):
-            await self._app(self._inside(scope, admitted.latest), receive, send)
+                for gate in self._gates:
+                    await gate.release(scope)
 
 
-async def _deny(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
-    """Refuse a WebSocket before it is accepted, with a status where the server can send one."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        start = {"status": response.status_code, "headers": response.raw_headers}
-        await send({"type": "websocket.http.response.start", **start})
-        await send({"type": "websocket.http.response.body", "body": response.body})
-    else:
-        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "waiting room"})
-
-
-def _bare() -> Response:
-    return answer(503, b"", b"text/plain; charset=utf-8", [(b"retry-after", b"5")])
+def _listed(settings: Settings | Sequence[Settings]) -> Sequence[Settings]:
+    rooms = [settings] if isinstance(settings, Settings) else list(settings)
+    check_together(rooms)
+    return rooms
 
 
 def _serving() -> bool:

@@ -61,12 +61,18 @@ class Paths:
             return True
         if _is_plain(path):
             return not excluded and self._protected.fullmatch(path) is not None
-        readings = _readings(path)
-        if readings is None:
+        found = readings(path)
+        if found is None:
             return self._any
-        if not any(map(self._protected.fullmatch, readings)):
+        if not any(map(self._protected.fullmatch, found)):
             return False
-        return not (excluded and all(map(self._excluded.fullmatch, readings)))
+        return not self.excludes(path, found)
+
+    def excludes(self, path: str, found: Iterable[str]) -> bool:
+        """Whether a path is free as it is written and in all its readings."""
+        if self._excluded_as_written.fullmatch(path) is None:
+            return False
+        return all(map(self._excluded.fullmatch, found))
 
 
 def strip_root(path: str, root_path: str) -> str:
@@ -95,6 +101,23 @@ def normalise(path: str) -> str:
     for _ in range(MOST_ROUNDS):
         path = _decode(path)
     return _resolve(_collapse(_trim(_cut(path))))
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """What one protected pattern matches, for paths as `readings` has them."""
+    return _matcher(_either_slash(_fold(pattern)))
+
+
+def specificity(pattern: str) -> tuple[bool, int]:
+    """How narrow a pattern is, to compare: one that names a single path, else the one that says more of it."""
+    literal = _fold(pattern).removesuffix("/").replace("*", "")
+    return "*" not in pattern, len(literal)
+
+
+def same_paths(patterns: Iterable[str], others: Iterable[str]) -> str | None:
+    """The first of the patterns that protects just what one of the others does; None where there is none."""
+    theirs = set(map(_canonical, others))
+    return next((pattern for pattern in patterns if _canonical(pattern) in theirs), None)
 
 
 def check_pattern(pattern: str) -> None:
@@ -132,7 +155,7 @@ def _is_below(path: str, root: str) -> bool:
     return path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/")
 
 
-def _readings(path: str) -> set[str] | None:
+def readings(path: str) -> set[str] | None:
     """Every way to read the path, folded as patterns are; None where nobody could be certain of them."""
     if len(path) > LONGEST_SPELLING or path[:1] not in ("", "/"):
         return None
@@ -142,13 +165,13 @@ def _readings(path: str) -> set[str] | None:
     decoded = _decodings(folded)
     if decoded is None:
         return None
-    readings = {*decoded, *map(_cut, decoded)}
-    if any(map(_is_doubtful, readings)):
+    found = {*decoded, *map(_cut, decoded)}
+    if any(map(_is_doubtful, found)):
         return None
     # Twice collapsed: resolving may come before or after, and uncovers new slashes.
     for step in (_trim, _collapse, _resolve, _collapse):
-        readings.update([step(reading) for reading in readings])
-    return readings
+        found.update([step(reading) for reading in found])
+    return found
 
 
 def _decodings(folded: str) -> list[str] | None:
@@ -213,6 +236,11 @@ def _either_slash(pattern: str) -> tuple[str, ...]:
     """The pattern with and without a final slash, and what is left of it where a final `*` is nothing."""
     slashless = pattern.removesuffix("/")
     return (slashless, f"{slashless}/", slashless.rstrip("*").removesuffix("/"))
+
+
+def _canonical(pattern: str) -> str:
+    folded = re.sub(r"\*+", "*", _fold(pattern))
+    return "/*" if folded in ("*", "/*") else folded.removesuffix("/")
 
 
 def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:

@@ -5,7 +5,8 @@ from uvicorn.importer import import_from_string
 
 from waitroom.answers import problem
 from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import handed_down, load
+from waitroom.rooms import load_rooms
+from waitroom.settings import handed_down
 
 
 def gated_site() -> WaitingRoomMiddleware:
@@ -16,8 +17,8 @@ def gated_site() -> WaitingRoomMiddleware:
 
 def service() -> WaitingRoomMiddleware:
     """Serve the routes with no site behind them, as `waitroom serve` does."""
-    settings = load(paths=())
-    return WaitingRoomMiddleware(_NoSite(settings.prefix), settings=settings)
+    rooms = load_rooms(paths=())
+    return WaitingRoomMiddleware(_NoSite(rooms[0].prefix), settings=rooms)
 
 
 class _NoSite:

@@ -7,7 +7,7 @@ name. Keywords (and flags, which arrive as keywords) win over the environment, t
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -23,6 +23,8 @@ from waitroom.paths import check_pattern
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 PREFIX = "WAITROOM_"
+ROOMS = f"{PREFIX}ROOMS__"
+"""In front of `<NAME>__<SETTING>`: one setting of one further room (see `rooms`)."""
 TARGET = "_WAITROOM_TARGET"
 """Not a setting: how `waitroom run` tells its workers which site to wrap."""
 SHORTEST_SECRET = 32
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     redis_url: str = _setting(
@@ -302,8 +305,8 @@ class Settings(BaseSettings):
         return Tempo.of(self.window_size, self.window_interval, self.active_window_count)
 
 
-class Keywords(TypedDict, total=False):
-    """The settings as keywords, so that an editor knows them; the tests hold them against `Settings`."""
+class RoomKeywords(TypedDict, total=False):
+    """The settings of one room as keywords, so that an editor knows them; tests hold them against `Settings`."""
 
     redis_url: str
     secret: str | Sequence[str]
@@ -330,17 +333,47 @@ class Keywords(TypedDict, total=False):
     templates: str | Path | None
 
 
+class Keywords(RoomKeywords, total=False):
+    """All that the middleware takes: the plain settings, and those of further rooms by their names."""
+
+    rooms: Mapping[str, RoomKeywords]
+
+
 def load(**keywords: Any) -> Settings:
-    """Read the settings from keywords and the environment; raises SettingsError, one line, for what is wrong."""
+    """Read the plain settings from keywords and the environment; raises SettingsError, one line, for what is wrong."""
     unknown = [f"{PREFIX}{name.upper()}" for name in keywords if name not in Settings.model_fields]
-    unknown += [name for name in os.environ if name.startswith(PREFIX) and name not in variables()]
+    unknown += [name for name in os.environ if name.startswith(PREFIX) and not _is_known(name)]
     if unknown:
-        raise SettingsError(_unknown(unknown[0]))
+        raise SettingsError(_unknown(unknown[0], variables()))
+    return _made(keywords, PREFIX, keywords)
+
+
+def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) -> Settings:
+    """Read the settings of a further room: its own, else the plain ones; raises SettingsError."""
+    prefix = f"{ROOMS}{room.upper()}__"
+    for name in own:
+        if name not in Settings.model_fields:
+            known = [f"{prefix}{field.upper()}" for field in Settings.model_fields]
+            raise SettingsError(_unknown(f"{prefix}{name.upper()}", known))
+    own = {**own, "room": room}
+    return _made({**plain, **own}, prefix, own)
+
+
+def _made(values: Mapping[str, Any], prefix: str, own: Mapping[str, Any]) -> Settings:
     try:
-        return Settings(**keywords)
+        return Settings(**values)
     except ValidationError as wrong:
         # The value is told only where it is no secret, and the chained error would tell it.
-        raise SettingsError(_wrong(wrong.errors()[0])) from None
+        raise SettingsError(_wrong(wrong.errors()[0], prefix, own)) from None
+
+
+def _is_known(variable: str) -> bool:
+    return variable in variables() or variable.startswith(ROOMS)
+
+
+def room_variables() -> dict[str, str]:
+    """The environment's variables of further rooms, with what they say; empty ones count as not set."""
+    return {name: value for name, value in os.environ.items() if name.startswith(ROOMS) and value}
 
 
 def variables() -> Mapping[str, str]:
@@ -348,9 +381,9 @@ def variables() -> Mapping[str, str]:
     return {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
 
 
-def hand_down(flags: Mapping[str, str], target: str) -> None:
-    """Leave the flags and the site's import string to the workers, which start from this environment."""
-    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in flags.items()})
+def hand_down(given: Mapping[str, str], target: str) -> None:
+    """Leave the flags, as variables, and the site's import string to the workers, which start from this environment."""
+    os.environ.update(given)
     os.environ[TARGET] = target
 
 
@@ -364,21 +397,23 @@ def server_software() -> str | None:
     return os.environ.get("SERVER_SOFTWARE")
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, variables(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(variables())}"
+def _unknown(name: str, known: Iterable[str]) -> str:
+    allowed = list(known)
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
     return f"{name}: there is no such setting; {hint}"
 
 
-def _wrong(error: Any) -> str:
+def _wrong(error: Any, prefix: str, own: Mapping[str, Any]) -> str:
     name = str(error["loc"][0])
     extra = Settings.model_fields[name].json_schema_extra
     allowed = extra["allowed"] if isinstance(extra, dict) else ""
-    variable = f"{PREFIX}{name.upper()}"
+    variable = f"{prefix}{name.upper()}"
     if name == "secret" and not _commas(error["input"]):
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
-    return f"{variable}={value} is not allowed; allowed: {allowed}"
+    inherited = f" (that of {PREFIX}{name.upper()})" if prefix != PREFIX and name not in own else ""
+    return f"{variable}={value}{inherited} is not allowed; allowed: {allowed}"
 
 
 def _readable(value: Any) -> str:

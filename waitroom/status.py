@@ -1,5 +1,7 @@
-"""What `waitroom status` shows of a room."""
+"""What `waitroom status` shows of the rooms."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from waitroom.embedded import running
@@ -41,15 +43,46 @@ def store_url(settings: Settings) -> str:
     )
 
 
-async def read_status(settings: Settings, url: str) -> dict[str, Any]:
-    """Read the room; raises StoreError."""
+def find_rooms(rooms: Sequence[Settings], only: str | None = None) -> list[tuple[Settings, str]]:
+    """Find what to look at: the room named `only`, else those of the settings and all others in their stores.
+
+    Answers each with the url of its store; raises StoreError.
+    """
+    if only is not None:
+        return [(rooms[0], store_url(rooms[0]))]
+    placed = [(settings, store_url(settings)) for settings in rooms]
+    known = {(url, settings.room) for settings, url in placed}
+    for settings, url in {url: (settings, url) for settings, url in placed}.values():
+        others = sorted(set(asyncio.run(_names(settings, url))) - {name for at, name in known if at == url})
+        placed += [(settings.model_copy(update={"room": name}), url) for name in others]
+    return placed
+
+
+async def read_rooms(rooms: Sequence[tuple[Settings, str]]) -> list[dict[str, Any]]:
+    """Read each room that is there; raises StoreError where none of them is."""
+    told = [fields for settings, url in rooms if (fields := await _read(settings, url))]
+    if not told:
+        settings, url = rooms[0]
+        raise StoreError(f"there is no room {settings.room!r} in the store at {shown_url(url)} yet")
+    return told
+
+
+async def _names(settings: Settings, url: str) -> list[str]:
+    store = Store(url, settings)
+    try:
+        return await store.rooms()
+    finally:
+        await store.close()
+
+
+async def _read(settings: Settings, url: str) -> dict[str, Any] | None:
     store = Store(url, settings)
     try:
         told = await store.look()
     finally:
         await store.close()
     if not told:
-        raise StoreError(f"there is no room {settings.room!r} in the store at {shown_url(url)} yet")
+        return None
     fields: dict[str, Any] = {"room": settings.room, "store": shown_url(url), "epoch": told["epoch"]}
     fields |= {name: None if told[name] is None else int(told[name]) for name in COUNTS}
     interval = told["interval_us"]

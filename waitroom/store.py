@@ -30,6 +30,7 @@ SOCKET_SECONDS = 5.0
 """When a call is given up for good; callers give up waiting for it much sooner."""
 
 KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
@@ -148,6 +149,16 @@ class Store:
         """Read the room without touching it, whatever this process's settings; empty: there is no such room."""
         pairs = await self._call("look", [])
         return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+    async def rooms(self) -> list[str]:
+        """Find the names of all rooms in the store; none where this user may not look for keys."""
+        try:
+            keys = [key async for key in self._client().scan_iter(ROOM_KEYS, count=1000)]
+        except exceptions.NoPermissionError:
+            return []
+        except (exceptions.RedisError, OSError) as error:
+            raise self._explained(error) from error
+        return sorted(key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
 
     async def close(self) -> None:
         """Close this event loop's connections."""

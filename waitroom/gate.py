@@ -1,0 +1,198 @@
+"""One room's gate as ASGI sees it: a request comes, the site is called, or the visitor waits."""
+
+import logging
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waitroom.answers import Extra, answer, problem
+from waitroom.api import Api, place_fields
+from waitroom.caching import is_meant_for_caches, make_private
+from waitroom.commands import take_command
+from waitroom.cookies import HEADER, Cookies
+from waitroom.cors import Cors
+from waitroom.decisions import Admitted, Decision, Held, Uncounted
+from waitroom.errors import StoreError
+from waitroom.pages import Pages, Scene
+from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
+from waitroom.room import WaitingRoom
+from waitroom.settings import Settings
+from waitroom.tickets import Credential, Pass, Proof, Ticket
+
+HTML = b"text/html; charset=utf-8"
+TRY_AGAIN_LATER = 1013
+"""WebSocket close code: the server is overloaded (IANA's registry)."""
+
+log = logging.getLogger("waitroom")
+
+
+class Gate:
+    """Stands between a room's paths and the site.
+
+    `site` is what a request goes on to: the site itself, or, on a path of several rooms, the next one's gate.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.room = WaitingRoom(settings)
+        self.cookies = Cookies(settings)
+        self._pages = Pages(settings.templates)
+        self._cors = Cors(settings.cors_origins)
+        self.api = Api(self.room, self.cookies, self._cors)
+
+    async def http(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
+        """Let one request on a protected path through, or hold it."""
+        kind = kind_of(scope)
+        if kind is Kind.PREFLIGHT:
+            await self._serve(scope, receive, send, site, None)
+            return
+        credential = await self._credential(scope)
+        decision: Decision | None
+        if kind is Kind.SUBRESOURCE:
+            decision = await self.room.decide_uncounted(credential)
+        else:
+            decision = await self.room.decide(credential)
+        if isinstance(decision, Admitted):
+            await self._serve(scope, receive, send, site, decision, credential)
+        elif isinstance(decision, Uncounted):
+            await self._serve(scope, receive, send, site, None)
+        else:
+            response = self._hold(scope, kind, decision) if decision else _bare()
+            await self._cors.allow(scope, response)(scope, receive, send)
+
+    async def _credential(self, scope: Scope) -> Credential | None:
+        return await self.room.best(self.cookies.tokens(scope))
+
+    # -- a visitor who is let in ------------------------------------------------------------------
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        site: ASGIApp,
+        admitted: Admitted | None,
+        presented: Credential | None = None,
+    ) -> None:
+        """Pass a request on to the site; the response goes back as it comes, piece by piece."""
+        released = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal released
+            if message["type"] == "http.response.start":
+                kept, released = take_command(message.get("headers", ()))
+                if released:
+                    kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
+                elif admitted is not None:
+                    kept = self._with_pass(scope, message["status"], kept, admitted, presented)
+                message = {**message, "headers": kept}
+            await send(message)
+
+        try:
+            if admitted is None:
+                await site(scope, receive, send_on)
+            else:
+                with self.room.sessions.open_request(admitted.latest):
+                    await site(self._inside(scope, admitted.latest), receive, send_on)
+        finally:
+            if released:
+                await self._leave(admitted.latest if admitted else await self._credential(scope))
+
+    def _inside(self, scope: Scope, latest: Pass) -> Scope:
+        """What the site sees besides: who is there."""
+        return {**scope, "state": {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}}
+
+    def _with_pass(
+        self, scope: Scope, status: int, headers: Extra, admitted: Admitted, presented: Credential | None
+    ) -> Extra:
+        """Add the pass to a response where the visitor does not have it yet."""
+        latest = self.room.sessions.latest(admitted.latest)
+        if latest is presented:
+            return headers
+        method = scope["method"]
+        # What a 304 says is merged into the copy that a cache has kept for everyone.
+        if not admitted.must_tell and (status == 304 or is_meant_for_caches(method, headers)):
+            return headers  # a later response will take it along
+        token = self.room.tokens.sign(latest)
+        cookie = self.cookies.set(scope, token, latest)
+        if self.cookies.came_by_header(scope):
+            headers = [*headers, (HEADER, token.encode())]
+        return [*make_private(method, headers), cookie]
+
+    async def release(self, scope: Scope) -> None:
+        """End the session that a request belongs to, as the site has said."""
+        await self._leave(await self._credential(scope))
+
+    async def _leave(self, credential: Credential | None) -> None:
+        if credential is None or isinstance(credential, Proof):
+            return
+        try:
+            await self.room.leave(credential)
+        except StoreError as error:
+            log.info("a released slot stays taken until its lease ends: %s", error)
+
+    # -- a visitor who waits ----------------------------------------------------------------------
+
+    def _hold(self, scope: Scope, kind: Kind, held: Held) -> Response:
+        """Answer a request that has to wait, in a way its sender can make something of."""
+        poll_after = b"%d" % held.place.poll_after
+        extra: Extra = [(b"retry-after", poll_after)]
+        if held.new and held.credential and not hides_cookies(scope, self.settings.cookie_samesite):
+            token = self.room.tokens.sign(held.credential)
+            extra.append(self.cookies.set(scope, token, held.credential))
+        if kind is Kind.SCRIPT:
+            fields = place_fields(self.settings.room, held.place)
+            sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
+            title = "The store is away." if held.kind == "away" else "This site is full; you are in line."
+            return problem(503, "waiting", title + sent, fields, extra)
+        extra.append((b"content-security-policy", self._pages.csp.encode()))
+        page = self._pages.render(self._scene(scope, held))
+        if not is_safe(scope):
+            return answer(503, page, HTML, extra)
+        return answer(self.settings.status_code, page, HTML, [*extra, (b"refresh", poll_after)])
+
+    def _scene(self, scope: Scope, held: Held) -> Scene:
+        window = self.room.snapshot.window
+        credential = held.credential
+        ticket = credential if isinstance(credential, Ticket) else None
+        return Scene(
+            kind=held.kind if is_safe(scope) else "unsent",
+            place=held.place,
+            room=self.settings.room,
+            epoch=ticket.epoch if ticket else None,
+            start=ticket.start if ticket else 0,
+            called=window.called if window else 0,
+            missed=credential is not None and credential.missed,
+            kept_seconds=self.settings.active_seconds,
+            tempo=self.settings.tempo,
+            base=scope.get("root_path", "").rstrip("/") + self.settings.prefix,
+            updated_at=self.room.snapshot.read_at(),
+        )
+
+    # -- WebSockets -------------------------------------------------------------------------------
+
+    async def websocket(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
+        """Let one WebSocket on a protected path through, or deny it."""
+        admitted = await self.room.admit(await self._credential(scope))
+        if admitted is None:
+            await deny(scope, receive, send, _bare())
+        elif isinstance(admitted, Uncounted):
+            await site(scope, receive, send)
+        else:
+            with self.room.sessions.open_request(admitted.latest):
+                await site(self._inside(scope, admitted.latest), receive, send)
+
+
+async def deny(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    """Refuse a WebSocket before it is accepted, with a status where the server can send one."""
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        start = {"status": response.status_code, "headers": response.raw_headers}
+        await send({"type": "websocket.http.response.start", **start})
+        await send({"type": "websocket.http.response.body", "body": response.body})
+    else:
+        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "waiting room"})
+
+
+def _bare() -> Response:
+    return answer(503, b"", b"text/plain; charset=utf-8", [(b"retry-after", b"5")])

@@ -1,0 +1,76 @@
+"""The gate's own routes below the prefix: which there are, for which room, and the probes, for all rooms."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import parse_qs
+
+from starlette.responses import Response
+
+from waitroom.answers import problem, store_away, text_answer
+from waitroom.api import Api
+from waitroom.cookies import Scope
+from waitroom.errors import StoreError
+
+Handler = Callable[[Api, Scope], Awaitable[Response]]
+
+OF_A_ROOM: dict[str, tuple[str, Handler]] = {
+    "/join": ("POST", Api.join),
+    "/status": ("GET", Api.status),
+    "/ticket": ("DELETE", Api.leave),
+    "/window": ("GET", Api.window),
+}
+PROBES = ("/livez", "/readyz")
+
+
+class Routes:
+    """Answers what is asked below the prefix: for the room named by `?room=`, else for the first."""
+
+    def __init__(self, rooms: Sequence[Api]) -> None:
+        self._rooms = {api.room.settings.room: api for api in rooms}
+        self._first = rooms[0]
+
+    async def answer(self, scope: Scope, route: str) -> Response:
+        """Answer one request; `route` is its path below the prefix."""
+        api = self._asked(scope)
+        cors = (api or self._first).cors
+        response = cors.preflight(scope) or await self._dispatch(scope, route, api)
+        return cors.allow(scope, response)
+
+    async def _dispatch(self, scope: Scope, route: str, api: Api | None) -> Response:
+        method, handler = OF_A_ROOM.get(route, ("GET", None))
+        if handler is None and route not in PROBES:
+            known = ", ".join((*OF_A_ROOM, *PROBES))
+            return problem(404, "no-such-route", f"There is no such route here; there are {known}.")
+        if scope["method"] != method and (scope["method"], method) != ("HEAD", "GET"):
+            allowed = "GET, HEAD" if method == "GET" else method
+            allow = [(b"allow", allowed.encode())]
+            return problem(405, "no-such-method", f"Allowed here: {allowed}.", extra=allow)
+        if api is None:
+            return problem(404, "no-such-room", "There is no such room.")
+        if handler is None:
+            return text_answer(200, "alive") if route == "/livez" else await self._ready()
+        try:
+            return await handler(api, scope)
+        except StoreError as error:
+            api.room.snapshot.lose(error)
+            return store_away()
+
+    def _asked(self, scope: Scope) -> Api | None:
+        query = scope.get("query_string", b"").decode("latin-1")
+        asked = parse_qs(query, keep_blank_values=True, errors="replace").get("room")
+        if asked is None:
+            return self._first
+        return self._rooms.get(asked[0]) if len(asked) == 1 else None
+
+    async def _ready(self) -> Response:
+        away = None
+        for api in self._rooms.values():
+            snapshot = api.room.snapshot
+            await snapshot.fresh()
+            if snapshot.window is None:
+                return text_answer(503, "not ready: the store has not been reached yet")
+            away = away or snapshot.away_since
+        if away:
+            return text_answer(
+                200, f"ready, but the store is away since {away.isoformat(timespec='seconds')}"
+            )
+        return text_answer(200, "ready")
