@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from waitroom.settings import PREFIX, Settings
+from waitroom.settings import PREFIX, ROOMS, Settings
 
 BEGIN, END = "<!-- settings: written by `make readme` -->\n", "<!-- end of settings -->"
 
@@ -25,6 +25,7 @@ def table() -> str:
             )
             shown = f"`{text}`"
         rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    rows.append(f"| `{ROOMS}<NAME>__<SETTING>` | – | one setting of a further room; it takes over the rest |")
     return "\n".join(rows) + "\n"
 
 

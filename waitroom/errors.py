@@ -6,7 +6,14 @@ class WaitroomError(Exception):
 
 
 class SettingsError(WaitroomError, ValueError):
-    """A setting is wrong, unknown or missing: names it, its value, and what is allowed."""
+    """A setting is wrong, unknown or missing: names it, its value, and what is allowed.
+
+    `others` has what is wrong besides, a line each.
+    """
+
+    def __init__(self, message: str, *others: str) -> None:
+        super().__init__(message)
+        self.others = others
 
 
 class StoreError(WaitroomError):

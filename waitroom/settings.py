@@ -344,17 +344,17 @@ def load(**keywords: Any) -> Settings:
     unknown = [f"{PREFIX}{name.upper()}" for name in keywords if name not in Settings.model_fields]
     unknown += [name for name in os.environ if name.startswith(PREFIX) and not _is_known(name)]
     if unknown:
-        raise SettingsError(_unknown(unknown[0], variables()))
+        raise SettingsError(*(_unknown(name, variables()) for name in unknown))
     return _made(keywords, PREFIX, keywords)
 
 
 def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) -> Settings:
     """Read the settings of a further room: its own, else the plain ones; raises SettingsError."""
     prefix = f"{ROOMS}{room.upper()}__"
-    for name in own:
-        if name not in Settings.model_fields:
-            known = [f"{prefix}{field.upper()}" for field in Settings.model_fields]
-            raise SettingsError(_unknown(f"{prefix}{name.upper()}", known))
+    unknown = [f"{prefix}{name.upper()}" for name in own if name not in Settings.model_fields]
+    if unknown:
+        known = [f"{prefix}{name.upper()}" for name in Settings.model_fields]
+        raise SettingsError(*(_unknown(name, known) for name in unknown))
     own = {**own, "room": room}
     return _made({**plain, **own}, prefix, own)
 
@@ -364,7 +364,7 @@ def _made(values: Mapping[str, Any], prefix: str, own: Mapping[str, Any]) -> Set
         return Settings(**values)
     except ValidationError as wrong:
         # The value is told only where it is no secret, and the chained error would tell it.
-        raise SettingsError(_wrong(wrong.errors()[0], prefix, own)) from None
+        raise SettingsError(*(_wrong(error, prefix, own) for error in wrong.errors())) from None
 
 
 def _is_known(variable: str) -> bool:

@@ -1,0 +1,165 @@
+"""What `waitroom check` says of the settings, and of the URLs that it is given; asks no store."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from waitroom.areas import Areas
+from waitroom.errors import SettingsError, WaitroomError
+from waitroom.pages import Pages
+from waitroom.settings import PREFIX, ROOMS, Settings
+
+Level = Literal["ok", "note", "warning", "error"]
+
+MADE_UP = re.compile(r"secret|change|example|passwo?r?d|waitroom|default|123456|abcdef|qwerty")
+"""Parts of keys that people write; in a random one of 43 letters and digits they turn up once in a million."""
+FEWEST_CHARACTERS = 8
+"""Different ones in a key: 32 random digits of base 16 have fewer once in ten million."""
+
+FROM_SERVERS = re.compile(r"webhooks?|hooks?|ipn|notify|notifications?|postback|callback")
+FROM_BROWSERS = re.compile(r"callback|return|success|complete|confirm|3ds|3dsecure|payment|cancel")
+WORDS = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `check` says; `about` is a setting's variable, a URL or a store."""
+
+    level: Level
+    about: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How a URL is treated; `rules` are the rooms that have it, each with the pattern that says so."""
+
+    url: str
+    path: str
+    treatment: Literal["gated", "excluded", "free", "own route"]
+    rules: tuple[tuple[str, str], ...] = ()
+
+
+def path_of(url: str) -> str:
+    """The path that a server makes of a URL, or of a path alone; raises SettingsError where it is neither."""
+    parts = urlsplit(url)
+    if url.startswith("/"):
+        return unquote(url.partition("?")[0].partition("#")[0])
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingsError(f"{url!r} is no URL: write https://host/path, or a path that begins with /")
+    return unquote(parts.path) or "/"
+
+
+def judge(rooms: Sequence[Settings], urls: Sequence[str]) -> list[Judged]:
+    """Tell of each URL which rooms have it, and by which rule; raises SettingsError."""
+    areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
+    return [_judge(rooms, areas, url, path_of(url)) for url in urls]
+
+
+def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judged:
+    if path.startswith(f"{rooms[0].prefix}/"):
+        return Judged(url, path, "own route")
+    found = areas.rules_of(path)
+    gating = [rule for rule in found if not rule.excludes]
+    told = tuple((rooms[rule.room].room, rule.pattern) for rule in gating or found)
+    return Judged(url, path, "gated" if gating else "excluded" if found else "free", told)
+
+
+def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
+    """Find what is unwise in settings that are valid; `proxies` are those that the server believes, if named."""
+    each = chain.from_iterable((*_pages(settings), *_cookie(settings)) for settings in rooms)
+    return [*_secrets(rooms), *each, *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
+
+
+def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:
+    """The variable that one setting of one of the rooms is set by."""
+    prefix = PREFIX if settings is rooms[0] else f"{ROOMS}{settings.room.upper()}__"
+    return f"{prefix}{name.upper()}"
+
+
+def _secrets(rooms: Sequence[Settings]) -> list[Finding]:
+    keys = set(chain.from_iterable(settings.secret for settings in rooms))
+    if not any(MADE_UP.search(key.lower()) or len(set(key)) < FEWEST_CHARACTERS for key in keys):
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{PREFIX}SECRET",
+            "a key looks made up or copied from an example: whoever guesses it signs places and passes of their "
+            "own; make one with `waitroom keygen`",
+        )
+    ]
+
+
+def _pages(settings: Settings) -> list[Finding]:
+    try:
+        Pages(settings.templates)
+    except WaitroomError as error:
+        return [Finding("error", f"{PREFIX}TEMPLATES", str(error))]
+    return []
+
+
+def _cookie(settings: Settings) -> list[Finding]:
+    if settings.cookie_domain is None:
+        return []
+    return [
+        Finding(
+            "note",
+            f"{PREFIX}COOKIE_DOMAIN",
+            f"every host below {settings.cookie_domain} sees the cookie of the room {settings.room!r} and can "
+            "set it; without a domain the browser keeps it for this host alone",
+        )
+    ]
+
+
+def _proxies(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
+    automatic = [settings for settings in rooms if settings.cookie_secure == "auto"]
+    if proxies is not None or not automatic:
+        return []
+    cure = f"name the proxy's address with --forwarded-allow-ips, or set {PREFIX}COOKIE_SECURE=always"
+    is_https = any(judged.url.lower().startswith("https:") for judged in urls)
+    if is_https or any(settings.cookie_samesite == "none" for settings in automatic):
+        message = (
+            "the site is on https and no proxy is named: unless the server ends TLS itself, or the proxy is on "
+            f"127.0.0.1, visitors seem to come by http and the cookie is not Secure; {cure}"
+        )
+        return [Finding("warning", "FORWARDED_ALLOW_IPS", message)]
+    message = f"no proxy is named: where one ends TLS in front of the server, {cure}"
+    return [Finding("note", "FORWARDED_ALLOW_IPS", message)]
+
+
+def _callbacks(rooms: Sequence[Settings], urls: Sequence[Judged]) -> list[Finding]:
+    if not urls:
+        message = "none were given: name those that payment pages and webhooks come to, to have them judged"
+        return [Finding("note", "URLs", message)]
+    by_name = {settings.room: settings for settings in rooms}
+    findings = []
+    for judged in urls:
+        if judged.treatment == "gated":
+            room, pattern = judged.rules[0]
+            findings += _callback(rooms, by_name[room], judged, pattern)
+    return findings
+
+
+def _callback(rooms: Sequence[Settings], settings: Settings, judged: Judged, pattern: str) -> list[Finding]:
+    words = WORDS.findall(judged.path.lower())
+    free = f"{variable(rooms, settings, 'exclude')}={','.join((*settings.exclude, judged.path))}"
+    samesite = settings.cookie_samesite.capitalize()
+    findings = []
+    if any(map(FROM_SERVERS.fullmatch, words)):
+        message = (
+            f"looks like a call by another server, which keeps no cookies: gated by {pattern} it is held whenever "
+            f"there is a line; let it pass with {free}"
+        )
+        findings.append(Finding("warning", judged.url, message))
+    if any(map(FROM_BROWSERS.fullmatch, words)) and samesite != "None":
+        message = (
+            "looks like a return from a payment page: where that page sends a form (POST) from another site, the "
+            f"browser keeps a SameSite={samesite} cookie back and the visitor is held; let the path pass with "
+            f"{free}, or on https set {variable(rooms, settings, 'cookie_samesite')}=none"
+        )
+        findings.append(Finding("warning", judged.url, message))
+    return findings
