@@ -19,7 +19,8 @@ from tests.conftest import SECRET
 from tests.rooms import Line
 from waitroom.errors import StoreError, StoreUnusableError
 from waitroom.settings import load
-from waitroom.store import Store, shown_url
+from waitroom.store import Store
+from waitroom.store_url import shown_url
 from waitroom.tickets import new_id
 
 StoreOf = Callable[[str], Store]
