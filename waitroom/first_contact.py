@@ -37,9 +37,8 @@ async def read_facts(link: Link, key: str) -> StoreFacts:
     except exceptions.NoPermissionError:
         return StoreFacts(None, None, None, None)
     name = "valkey" if "valkey_version" in server else "redis"
-    return StoreFacts(
-        name, server.get(f"{name}_version"), server.get("redis_mode"), memory.get("maxmemory_policy")
-    )
+    mode = server.get("server_mode", server.get("redis_mode"))
+    return StoreFacts(name, server.get(f"{name}_version"), mode, memory.get("maxmemory_policy"))
 
 
 def check_facts(facts: StoreFacts, url: str) -> None:

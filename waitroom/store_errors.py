@@ -13,7 +13,7 @@ from waitroom.store_url import shown_url
 RIGHTS = "docs/stores.md has the line that gives all it needs"
 DENIED = ("ACL failure in script", "The user executing the script can't")
 DENIED_AT = re.compile(r"on @user_script: ?(\d+)")
-COMMAND = re.compile(r"redis\.call\('(\w+)'")
+COMMAND = re.compile(r"redis\.call\(\s*'(\w+)'")
 
 IS_NODE = "is a node of a cluster: use redis+cluster:// in place of redis://"
 IS_SENTINEL = (
@@ -57,10 +57,13 @@ def explained(error: BaseException, url: str, script: str = "") -> StoreError:
         for words, advice in SAID:
             if words in told:
                 return StoreUnusableError(f"{where} {advice}")
-    # What a cluster's client says of its own only wraps what happened.
-    said = str(error.__cause__ or error).partition("\n")[0]
+    if isinstance(error, exceptions.RedisClusterException) and error.__cause__:
+        error = error.__cause__  # what happened, without what the client thinks of it
+    said = str(error).partition("\n")[0]
     if isinstance(error, MasterNotFoundError):
         return StoreError(f"{where} can't be reached: no sentinel names a primary just now")
+    if "TTL exhausted" in said:
+        return StoreError(f"{where} is moving this room from one node to another just now")
     if isinstance(error, exceptions.ResponseError):
         return StoreError(f"{where} answered with an error: {said}")
     return StoreError(f"{where} can't be reached: {said}")
@@ -83,7 +86,7 @@ def _missing_right(said: str, script: str) -> str:
     """Name the command: some servers tell no more of a denial inside a script than its line."""
     at = DENIED_AT.search(said)
     if said.startswith(DENIED[1]) and at:
-        command = COMMAND.search(script.splitlines()[int(at[1]) - 1])
+        command = COMMAND.search("\n".join(script.splitlines()[int(at[1]) - 1 :]))
         if command:
             return f"the script may not run the '{command[1].lower()}' command"
     return said
