@@ -1,8 +1,6 @@
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,18 +23,28 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def pytest_report_header() -> str:
+    return f"stores: {', '.join(f'{name} ({path})' for name, path in stores.found().items())}"
+
+
 @pytest.fixture(scope="session", params=["valkey", "redis"])
 def any_store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each kind of store in turn: what is tested on one is tested on all."""
-    start = {"valkey": stores.valkey, "redis": stores.redis_server}[request.param]
-    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder, start(Path(folder)) as url:
+    """Valkey and Redis in turn: what is tested on one is tested on both."""
+    with stores.store(request.param) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=stores.names())
+def every_store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each kind of store in turn: one suite for single servers, Sentinel and Cluster."""
+    with stores.store(request.param) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def store_url() -> Iterator[str]:
     """One real store, shared by the tests; each test has a room of its own."""
-    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder, stores.valkey(Path(folder)) as url:
+    with stores.store("valkey") as url:
         yield url
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import redis
 
+from tests import stores
 from tests.conftest import SECRET
 from tests.rooms import DOOR, GRACE, Line
 from waitroom.settings import load
@@ -30,13 +30,13 @@ ACTIVE = 80
 
 
 @pytest_asyncio.fixture
-async def line(any_store_url: str, room: str) -> AsyncIterator[MakeLine]:
+async def line(every_store_url: str, room: str) -> AsyncIterator[MakeLine]:
     """Make a room's line on each kind of store; closed at the end."""
     made: list[Line] = []
 
     def make(**keywords: Any) -> Line:
-        settings = load(**{"redis_url": any_store_url, "secret": SECRET, "room": room, **SMALL, **keywords})
-        made.append(Line(any_store_url, settings))
+        settings = load(**{"redis_url": every_store_url, "secret": SECRET, "room": room, **SMALL, **keywords})
+        made.append(Line(every_store_url, settings))
         return made[-1]
 
     yield make
@@ -51,7 +51,7 @@ def key(line: Line, name: str) -> str:
 
 def used(line: Line) -> int:
     """Count the used tickets that the store remembers."""
-    with redis.Redis.from_url(line.url) as client:
+    with stores.admin(line.url) as client:
         return int(client.hlen(key(line, "used")))
 
 
@@ -889,7 +889,7 @@ async def test_the_pace_follows_a_change(line: MakeLine) -> None:
 async def test_a_look_at_no_room_makes_none(line: MakeLine) -> None:
     shop = line()
     assert await shop.store.look() == {}
-    with redis.Redis.from_url(shop.url) as client:
+    with stores.admin(shop.url) as client:
         assert not client.exists(*(key(shop, name) for name in KEYS))
 
 
@@ -911,10 +911,12 @@ async def test_a_look_tells_the_room_and_changes_nothing(line: MakeLine) -> None
 # --- the store's own clock (P9) ----------------------------------------------------------------
 
 
-async def test_p9_without_a_clock_of_the_tests_the_stores_own_decides(any_store_url: str, room: str) -> None:
-    settings = load(redis_url=any_store_url, secret=SECRET, room=room, **SMALL)
-    store = Store(any_store_url, settings)
-    with redis.Redis.from_url(any_store_url) as client:
+async def test_p9_without_a_clock_of_the_tests_the_stores_own_decides(
+    every_store_url: str, room: str
+) -> None:
+    settings = load(redis_url=every_store_url, secret=SECRET, room=room, **SMALL)
+    store = Store(every_store_url, settings)
+    with stores.admin(every_store_url) as client:
         before = client.time()
         window, (joined,) = await store.join([("enter", new_id())])
         after = client.time()

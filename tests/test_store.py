@@ -2,9 +2,8 @@
 
 import asyncio
 import gc
-import shutil
 import socket
-import subprocess
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -12,14 +11,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import redis
 
 from tests import stores
 from tests.conftest import SECRET
 from tests.rooms import Line
+from waitroom.connections import CONNECTIONS
 from waitroom.errors import StoreError, StoreUnusableError
 from waitroom.settings import load
-from waitroom.store import Store, shown_url
+from waitroom.store import KEYS, Store
+from waitroom.store_url import shown_url
 from waitroom.tickets import new_id
 
 StoreOf = Callable[[str], Store]
@@ -40,9 +40,9 @@ async def store_of(room: str) -> AsyncIterator[StoreOf]:
 
 
 @pytest_asyncio.fixture
-async def shop(any_store_url: str, room: str) -> AsyncIterator[Line]:
+async def shop(every_store_url: str, room: str) -> AsyncIterator[Line]:
     """A room on each kind of store."""
-    shop = Line(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
+    shop = Line(every_store_url, load(redis_url=every_store_url, secret=SECRET, room=room))
     yield shop
     await shop.close()
 
@@ -52,13 +52,13 @@ async def shop(any_store_url: str, room: str) -> AsyncIterator[Line]:
 
 async def test_scripts_the_store_has_forgotten_are_loaded_again(shop: Line) -> None:
     before = await shop.look()
-    with redis.Redis.from_url(shop.url) as client:
+    with stores.admin(shop.url) as client:
         client.script_flush()
     assert await shop.look() == before
 
 
-def test_a_store_serves_one_event_loop_after_another(any_store_url: str, room: str) -> None:
-    shop = Line(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
+def test_a_store_serves_one_event_loop_after_another(every_store_url: str, room: str) -> None:
+    shop = Line(every_store_url, load(redis_url=every_store_url, secret=SECRET, room=room))
 
     async def use() -> int:
         (ticket,) = await shop.tickets(1)
@@ -84,6 +84,73 @@ async def test_calls_that_arrive_together_find_the_scripts_once_loaded(shop: Lin
     await asyncio.gather(*(shop.join("enter") for _ in range(50)))
     window = await shop.look()
     assert (window.issued, window.inside) == (50, 50)
+
+
+async def test_a_crowd_shares_a_few_connections(every_store_url: str, room: str, store_of: StoreOf) -> None:
+    store = store_of(f"{every_store_url}{'&' if '?' in every_store_url else '?'}client_name={room}")
+    await asyncio.gather(*(store.join([("number", new_id())]) for _ in range(100)))
+    assert (await store.sync(0))[0].issued == 100
+    in_cluster = "cluster" in every_store_url
+    with stores.admin(every_store_url) as admin:
+        everywhere = {"target_nodes": "primaries"} if in_cluster else {}
+        told = str(admin.execute_command("CLIENT LIST", **everywhere))
+    # Two more may have learnt what a cluster's nodes are.
+    assert 1 <= told.count(f"{room}'") + told.count(f"{room} ") <= CONNECTIONS + 2 * in_cluster
+
+
+async def test_who_waits_too_long_for_a_connection_is_told_so(any_store_url: str, store_of: StoreOf) -> None:
+    store = store_of(f"{any_store_url}?max_connections=1&timeout=0.1")
+    await store.sync(0)
+    with stores.admin(any_store_url) as admin:
+        admin.execute_command("CLIENT PAUSE", 10_000)
+        first = asyncio.ensure_future(store.sync(0))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreError, match=r"can't be reached: all 1 connections were busy for 0\.1 s"):
+            await store.sync(0)
+        admin.execute_command("CLIENT UNPAUSE")
+    assert (await first)[0].issued == 0
+
+
+async def test_what_a_store_is_and_what_its_clock_says(shop: Line) -> None:
+    facts = await shop.store.facts()
+    assert facts.server in ("redis", "valkey")
+    assert int((facts.version or "").partition(".")[0]) >= 7
+    assert facts.mode == ("cluster" if "cluster" in shop.url else "standalone")
+    assert facts.maxmemory_policy == "noeviction"
+    before = time.time()
+    clocked = await shop.store.clock()
+    assert 0 < clocked.round_trip <= time.time() - before
+    assert abs(clocked.ahead) <= clocked.round_trip
+
+
+@pytest.mark.parametrize(
+    ("policy", "warned"), [("allkeys-lru", 1), ("allkeys-random", 1), ("volatile-lru", 0), ("noeviction", 0)]
+)
+async def test_a_store_that_may_throw_keys_away_is_told_once(
+    tmp_path: Path, room: str, policy: str, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stores.redis_server(tmp_path, "--maxmemory-policy", policy) as url:
+        for each in (room, f"{room}-2"):
+            shop = Line(url, load(redis_url=url, secret=SECRET, room=each))
+            await shop.look()
+            await shop.close()
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == warned
+    for line in lines:
+        assert line.startswith(f"the store at {url} has maxmemory-policy {policy}: ")
+        assert line.endswith("set maxmemory-policy noeviction")
+
+
+async def test_no_key_of_a_room_ever_expires_by_itself(shop: Line) -> None:
+    """Why policies that begin with volatile- are harmless."""
+    await shop.enter(2)
+    await shop.first()
+    await shop.tickets(2)
+    with stores.admin(shop.url) as client:
+        keys = [f"waitroom:{{{shop.settings.room}}}:{name}" for name in KEYS]
+        kept = [key for key in keys if client.exists(key)]
+        assert len(kept) > 5
+        assert {client.ttl(key) for key in kept} == {-1}
 
 
 async def test_a_store_restarted_empty_is_a_new_room(tmp_path: Path, store_of: StoreOf) -> None:
@@ -146,41 +213,8 @@ async def test_a_wrong_password_is_told_as_such(store_of: StoreOf, tmp_path: Pat
             assert "wrong@" not in said
 
 
-@pytest.mark.parametrize(
-    "rights",
-    [
-        (),
-        ("~*", "+@all", "-@scripting"),
-        ("~other:*", "+@all"),
-        ("~*", "+@all", "-@write"),
-        ("~*", "+@all", "-time"),
-    ],
-    ids=["nothing", "no scripts", "other keys", "no writing", "no time"],
-)
-async def test_a_user_without_the_rights_is_told_as_such(
-    shop: Line, store_of: StoreOf, rights: tuple[str, ...]
-) -> None:
-    said = await refused(store_of(user_of(shop, *rights)), unusable=True)
-    assert said.startswith(f"the store at {shop.url} doesn't let this user do what it must: ")
-
-
-async def test_a_server_that_does_not_tell_its_version_is_taken_as_it_is(
-    shop: Line, store_of: StoreOf
-) -> None:
-    url = user_of(shop, "~waitroom:*", "+@read", "+@write", "+@scripting", "+time")
-    assert (await store_of(url).sync(0))[0].issued == 0
-
-
-def user_of(shop: Line, *rights: str) -> str:
-    """Make a user of the store who may do just that; answers the url to come by."""
-    user = shop.settings.room
-    with redis.Redis.from_url(shop.url) as admin:
-        admin.execute_command("ACL", "SETUSER", user, "reset", "on", ">right", *rights)
-    return shop.url.replace("unix://", f"unix://{user}:right@")
-
-
 async def test_a_store_in_which_others_write_is_told_as_such(shop: Line) -> None:
-    with redis.Redis.from_url(shop.url) as client:
+    with stores.admin(shop.url) as client:
         client.set(f"waitroom:{{{shop.settings.room}}}:inside", "something else")
     assert "answered with an error: " in await refused(shop.store)
 
@@ -213,41 +247,3 @@ async def stand_in(version: str) -> AsyncIterator[str]:
 async def read_word(reader: asyncio.StreamReader) -> bytes:
     length = int((await reader.readline())[1:])
     return (await reader.readexactly(length + 2))[:-2]
-
-
-# --- over TLS ----------------------------------------------------------------------------------
-
-
-async def test_a_store_over_tls_is_believed_with_its_certificate_alone(
-    store_of: StoreOf, tmp_path: Path
-) -> None:
-    certificate, private = certify(tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", private]
-    with stores.redis_server(tmp_path, *map(str, options), "--tls-auth-clients", "no"):
-        url = f"rediss://127.0.0.1:{port}"
-        assert (await store_of(f"{url}?ssl_ca_certs={certificate}").sync(0))[0].issued == 0
-        assert f"the store at {url} can't be reached: " in await refused(store_of(url))
-        missing = await refused(store_of(f"{url}?ssl_ca_certs={tmp_path / 'no.pem'}"))
-        assert f"the store at {url} can't be reached: " in missing
-        assert "can't be reached: " in await refused(store_of(f"redis://127.0.0.1:{port}"))
-
-
-def certify(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for this machine that nobody but itself vouches for."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        stores.missing("openssl")
-    certificate, private = folder / "tls.crt", folder / "tls.key"
-    subprocess.run(
-        [
-            *(str(openssl), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(private), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, private

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
 
+from waitroom.connections import check_url
 from waitroom.errors import SettingsError
 from waitroom.paths import check_pattern
+from waitroom.store_url import StoreUrlError
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 PREFIX = "WAITROOM_"
@@ -31,8 +30,6 @@ SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
 SECRETIVE = ("secret", "redis_url")
 """Settings whose values an error or a log never shows."""
-
-SCHEMES = ("redis", "rediss", "unix", "embedded")
 
 
 def _setting(meaning: str, allowed: str, default: Any = ..., *, shown: str | None = None, **more: Any) -> Any:
@@ -60,14 +57,6 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Patterns = Annotated[CommaList, AfterValidator(_patterns)]
 
 
-def _check_options(url: str) -> None:
-    """Raise ValueError where the client would stumble over an option behind the `?`, once it is too late."""
-    try:
-        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
-    except (TypeError, RedisError) as error:
-        raise ValueError from error
-
-
 def _active(data: dict[str, Any]) -> float:
     # A field that failed its own check is not in `data`; that error is the one to be told.
     return float(data.get("window_interval", 10) * data.get("active_window_count", 30))
@@ -87,8 +76,10 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = _setting(
-        "the store: `redis://`, `rediss://`, `unix://`, or `embedded://` for a server of its own",
-        "redis://host:port/db, rediss://…, unix:///path/to/socket or embedded://",
+        "the store: `redis://`, `redis+sentinel://` or `redis+cluster://` (with `rediss` for TLS), `unix://`, or "
+        "`embedded://` for a server of its own; see docs/stores.md",
+        "redis://host:port/db, redis+sentinel://host:port,host:port/service, redis+cluster://host:port,host:port "
+        "(all with rediss for TLS), unix:///path/to/socket or embedded://",
         "embedded://",
         repr=False,
     )
@@ -222,16 +213,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _scheme_is_known(cls, url: str) -> str:
-        scheme, found, _ = url.partition("://")
-        if not found or scheme not in SCHEMES:
-            raise ValueError
-        parts = urlsplit(url)
-        if scheme in ("redis", "rediss") and (not parts.hostname or parts.port == 0):
-            raise ValueError
-        if scheme == "unix" and not parts.path:
-            raise ValueError
-        if scheme != "embedded":
-            _check_options(url)
+        if not url.startswith("embedded://"):
+            check_url(url)
         return url
 
     @field_validator("paths", mode="before")
@@ -412,8 +395,10 @@ def _wrong(error: Any, prefix: str, own: Mapping[str, Any]) -> str:
     if name == "secret" and not _commas(error["input"]):
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
+    wrong = error.get("ctx", {}).get("error")
+    why = f": {wrong}" if isinstance(wrong, StoreUrlError) else ""
     inherited = f" (that of {PREFIX}{name.upper()})" if prefix != PREFIX and name not in own else ""
-    return f"{variable}={value}{inherited} is not allowed; allowed: {allowed}"
+    return f"{variable}={value}{inherited} is not allowed{why}; allowed: {allowed}"
 
 
 def _readable(value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from waitroom.embedded import running
 from waitroom.errors import StoreError
 from waitroom.settings import Settings
-from waitroom.store import Store, shown_url
+from waitroom.store import Store
+from waitroom.store_url import shown_url
 
 Row = tuple[str, str]
 

@@ -4,30 +4,23 @@ One store, one truth: every transition of a room is one of the Lua scripts besid
 """
 
 import asyncio
+import hashlib
 import json
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from waitroom.errors import StoreError, StoreUnusableError
+from waitroom.connections import FAILURES, Link
+from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.settings import Settings
+from waitroom.store_errors import explained
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
-
-OLDEST_VERSION = 7
-DENIED = ("ACL failure in script", "The user executing the script can't")
-CONNECTIONS = 8
-"""Most connections of one process: calls that arrive together share one, so few are ever in use."""
-SOCKET_SECONDS = 5.0
-"""When a call is given up for good; callers give up waiting for it much sooner."""
 
 KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
 ROOM_KEYS = "waitroom:{*}:state"
@@ -59,16 +52,25 @@ class Synced(NamedTuple):
     ended: dict[str, int] | None
 
 
+class Clocked(NamedTuple):
+    """How long the store takes to answer, and how far its clock is ahead of this machine's (both in seconds)."""
+
+    round_trip: float
+    ahead: float
+
+
 def read_script(name: str) -> str:
     """Read a script as it is sent: `slide` in front, as all of them begin with sliding the window."""
     folder = files("waitroom") / "scripts"
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("slide", name))
 
 
-def shown_url(url: str) -> str:
-    """Write a store's URL as a log may show it: without its user, password and options."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _rights_script() -> str:
+    return (files("waitroom") / "scripts" / "rights.lua").read_text(encoding="utf-8")
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _milliseconds(microseconds: str) -> int:
@@ -101,14 +103,15 @@ class Store:
 
     def __init__(self, url: str, settings: Settings, clock: Clock | None = None) -> None:
         self.url = url
+        self._room = settings.room
         self._clock = clock
         self._rules = _rules(settings)
         self._rules_text = json.dumps(self._rules)
         self._keys = [f"waitroom:{{{settings.room}}}:{key}" for key in KEYS]
         self._scripts = {name: read_script(name) for name in SCRIPTS}
-        self._shas: dict[str, str] = {}
-        # A client belongs to the event loop that it was made in.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
+        self._shas = {name: _sha(script) for name, script in self._scripts.items()}
+        # Connections belong to the event loop that they were made in.
+        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._checked = False
 
     async def join(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Joined]]:
@@ -150,40 +153,69 @@ class Store:
         pairs = await self._call("look", [])
         return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
+    async def facts(self) -> StoreFacts:
+        """Ask the store what it is; raises where it would not do, as any first call does."""
+        link = self._link()
+        try:
+            facts = await read_facts(link, self._keys[0])
+        except FAILURES as error:
+            raise await diagnosed(error, self.url, link) from error
+        check_facts(facts, self.url)
+        self._checked = True
+        return facts
+
+    async def clock(self) -> Clocked:
+        """Ask the store for the time, and measure how long it takes."""
+        link = self._link()
+        sent_at, sent = time.time(), time.monotonic()
+        try:
+            seconds, microseconds = await link.ask(self._keys[0], "TIME")
+        except FAILURES as error:
+            raise explained(error, self.url) from error
+        round_trip = time.monotonic() - sent
+        return Clocked(round_trip, seconds + microseconds / 1e6 - (sent_at + round_trip / 2))
+
     async def rooms(self) -> list[str]:
         """Find the names of all rooms in the store; none where this user may not look for keys."""
         try:
-            keys = [key async for key in self._client().scan_iter(ROOM_KEYS, count=1000)]
+            keys = await self._link().find(ROOM_KEYS)
         except exceptions.NoPermissionError:
             return []
-        except (exceptions.RedisError, OSError) as error:
-            raise self._explained(error) from error
+        except FAILURES as error:
+            raise explained(error, self.url) from error
         return sorted(key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
+
+    async def is_lasting(self) -> bool | None:
+        """Tell whether the line would outlive the server: it writes to disk as it goes, or has a replica."""
+        try:
+            kept = await self._link().ask(self._keys[0], "INFO", "persistence")
+            copied = await self._link().ask(self._keys[0], "INFO", "replication")
+        except exceptions.NoPermissionError:
+            return None
+        except FAILURES as error:
+            raise explained(error, self.url) from error
+        return bool(kept.get("aof_enabled") or copied.get("connected_slaves"))
+
+    async def missing_rights(self) -> list[str]:
+        """Try what the scripts do, and tell which commands of theirs this user is denied; leaves nothing behind."""
+        kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
+        try:
+            return [str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)]
+        except FAILURES as error:
+            raise explained(error, self.url) from error
 
     async def close(self) -> None:
         """Close this event loop's connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        link = self._links.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
 
-    def _client(self) -> Redis:
+    def _link(self) -> Link:
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            pool = BlockingConnectionPool.from_url(
-                self.url,
-                max_connections=CONNECTIONS,
-                timeout=SOCKET_SECONDS,
-                socket_timeout=SOCKET_SECONDS,
-                socket_connect_timeout=SOCKET_SECONDS,
-                decode_responses=True,
-                # RESP2 needs no right but those to the commands themselves, and any server speaks it.
-                protocol=2,
-                # A connection that died while idle is made anew, once.
-                retry=Retry(NoBackoff(), 1),
-            )
-            client = self._clients[loop] = Redis.from_pool(pool)
-        return client
+        link = self._links.get(loop)
+        if link is None:
+            link = self._links[loop] = Link(self.url)
+        return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
         view, answers = await self._call(name, items)
@@ -193,53 +225,21 @@ class Store:
         rules = self._rules_text
         if self._clock is not None:
             rules = json.dumps(self._rules | {"now_us": self._clock()})
+        if not self._checked:
+            await self.facts()
         try:
-            client = self._client()
-            if not self._checked:
-                await self._check(client)
-            return await self._evaluate(client, name, rules, json.dumps(items))
-        except (exceptions.RedisError, OSError) as error:
-            raise self._explained(error) from error
+            return await self._evaluate(name, rules, json.dumps(items))
+        except FAILURES as error:
+            raise explained(error, self.url, self._scripts[name]) from error
 
-    async def _evaluate(self, client: Redis, name: str, rules: str, items: str) -> Any:
-        count = len(self._keys)
-        if sha := self._shas.get(name):
-            try:
-                return await client.evalsha(sha, count, *self._keys, rules, items)
-            except exceptions.NoScriptError:
-                pass  # a restarted server has forgotten the scripts
-        sha = self._shas[name] = await client.script_load(self._scripts[name])
-        return await client.evalsha(sha, count, *self._keys, rules, items)
-
-    async def _check(self, client: Redis) -> None:
-        """Refuse a server that is too old; one that does not tell its version is taken as it is."""
+    async def _evaluate(self, name: str, *arguments: str) -> Any:
+        link = self._link()
+        told = (len(self._keys), *self._keys, *arguments)
         try:
-            version = str((await client.info("server")).get("redis_version", ""))
-        except exceptions.NoPermissionError:
-            version = ""
-        major = version.partition(".")[0]
-        if major.isdigit() and int(major) < OLDEST_VERSION:
-            raise StoreUnusableError(
-                f"the store at {shown_url(self.url)} is version {version}; "
-                f"Redis {OLDEST_VERSION} or Valkey {OLDEST_VERSION} and newer will do"
-            )
-        self._checked = True
-
-    def _explained(self, error: exceptions.RedisError | OSError) -> StoreError:
-        where = f"the store at {shown_url(self.url)}"
-        said = str(error).partition("\n")[0]
-        # A refused login in the middle of connecting arrives wrapped as a lost connection.
-        if isinstance(error, exceptions.AuthenticationError) or isinstance(
-            error.__cause__, exceptions.AuthenticationError
-        ):
-            return StoreUnusableError(f"{where} refused the user or password of WAITROOM_REDIS_URL: {said}")
-        if isinstance(error, exceptions.NoPermissionError | exceptions.AuthorizationError) or said.startswith(
-            DENIED
-        ):
-            return StoreUnusableError(f"{where} doesn't let this user do what it must: {said}")
-        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
-            return StoreError(f"{where} can't be reached: {said}")
-        return StoreError(f"{where} answered with an error: {said}")
+            return await link.call("EVALSHA", self._shas[name], *told)
+        except exceptions.NoScriptError:
+            # New to the script: restarted, promoted, or the slot's new home. Sent whole, it is kept where it runs.
+            return await link.call("EVAL", self._scripts[name], *told)
 
 
 def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
