@@ -12,7 +12,7 @@ from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import Pages
 from waitroom.settings import PREFIX, ROOMS, Settings
 
-Level = Literal["ok", "note", "warning", "error"]
+Level = Literal["note", "warning", "error"]
 
 MADE_UP = re.compile(r"secret|change|example|passwo?r?d|waitroom|default|123456|abcdef|qwerty")
 """Parts of keys that people write; in a random one of 43 letters and digits they turn up once in a million."""

@@ -1,7 +1,7 @@
 """The command line.
 
-Exit status: 0 all is well; 1 an unforeseen error; 2 a wrong setting, flag or target; 3 the store cannot be
-reached or used, or the server could not start.
+Exit status: 0 all is well; 1 an unforeseen error, or with `check --strict` a warning; 2 a wrong setting, flag,
+target or URL; 3 the store cannot be reached or used, or the server could not start.
 """
 
 import asyncio
@@ -20,11 +20,14 @@ from waitroom import __version__
 from waitroom.demo import run_demo
 from waitroom.embedded import share
 from waitroom.errors import SettingsError, WaitroomError
+from waitroom.report import as_document, as_text, refused
+from waitroom.report import check as check_all
 from waitroom.rooms import load_rooms
-from waitroom.settings import PREFIX, ROOMS, Settings, hand_down
+from waitroom.settings import PREFIX, ROOMS, Settings, hand_down, named_proxies
 from waitroom.status import find_rooms, read_rooms, table
 from waitroom.store import Store
 
+WARNED = 1
 WRONG_SETTING = 2
 NO_STORE = 3
 
@@ -74,13 +77,16 @@ def _fail(error: Exception, status: int) -> None:
 
 def _rooms(flags: dict[str, Any]) -> tuple[Settings, ...]:
     """Read all rooms' settings from flags and environment, or end with one line."""
-    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        given["rooms"] = _further_rooms(given.pop("rooms", ()))
-        return load_rooms(**given)
+        return load_rooms(**_given(flags))
     except SettingsError as error:
         _fail(error, WRONG_SETTING)
         raise AssertionError from error  # pragma: no cover  # _fail has ended the process
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {**given, "rooms": _further_rooms(given.get("rooms", ()))}
 
 
 def _further_rooms(flags: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -197,6 +203,32 @@ def status(as_json: bool, watch: bool, **flags: Any) -> None:
         _fail(error, NO_STORE)
     except KeyboardInterrupt:
         return
+
+
+@main.command(
+    help="Tell what is wrong with the settings and the store, and which of the URLs are gated, by which rule."
+)
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@click.option("--json", "as_json", is_flag=True, help="for programs: one document")
+@click.option("--strict", is_flag=True, help=f"exit status {WARNED} where there are warnings")
+@click.option("--forwarded-allow-ips", default=None, help="proxies whose headers the server will believe")
+@setting_flags()
+def check(
+    urls: tuple[str, ...], as_json: bool, strict: bool, forwarded_allow_ips: str | None, **flags: Any
+) -> None:
+    """Find out before visitors do."""
+    try:
+        rooms = load_rooms(**_given(flags))
+        report = check_all(rooms, urls, forwarded_allow_ips or named_proxies())
+    except SettingsError as error:
+        report = refused(error)
+    click.echo(json.dumps(as_document(report)) if as_json else as_text(report))
+    if report.is_store_unusable:
+        sys.exit(NO_STORE)
+    if not report.ok:
+        sys.exit(WRONG_SETTING)
+    if strict and report.has_warnings:
+        sys.exit(WARNED)
 
 
 @main.command(help="Print a new signing key for WAITROOM_SECRET.")

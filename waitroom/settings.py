@@ -347,7 +347,9 @@ def _made(values: Mapping[str, Any], prefix: str, own: Mapping[str, Any]) -> Set
         return Settings(**values)
     except ValidationError as wrong:
         # The value is told only where it is no secret, and the chained error would tell it.
-        raise SettingsError(*(_wrong(error, prefix, own) for error in wrong.errors())) from None
+        # What follows from another setting was not made out where that one is wrong.
+        told = [error for error in wrong.errors() if error["type"] != "default_factory_not_called"]
+        raise SettingsError(*(_wrong(error, prefix, own) for error in told)) from None
 
 
 def _is_known(variable: str) -> bool:
@@ -373,6 +375,11 @@ def hand_down(given: Mapping[str, str], target: str) -> None:
 def handed_down() -> str:
     """The import string of the site that the command line was given."""
     return os.environ[TARGET]
+
+
+def named_proxies() -> str | None:
+    """The proxies whose headers uvicorn believes, where its variable names them."""
+    return os.environ.get("FORWARDED_ALLOW_IPS")
 
 
 def server_software() -> str | None:

@@ -200,7 +200,9 @@ class Store:
         """Try what the scripts do, and tell which commands of theirs this user is denied; leaves nothing behind."""
         kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
         try:
-            return [str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)]
+            return [
+                str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)
+            ]
         except FAILURES as error:
             raise explained(error, self.url) from error
 

@@ -1,0 +1,116 @@
+"""What `waitroom check` finds out about a store: whether it will do, what this user may not, how it answers."""
+
+import statistics
+from dataclasses import dataclass, replace
+
+from waitroom.checks import Finding, Level
+from waitroom.embedded import share
+from waitroom.errors import EmbeddedError, StoreError
+from waitroom.settings import PREFIX, Settings
+from waitroom.store import Store
+from waitroom.store_url import shown_url
+from waitroom.together import BUDGET_SECONDS
+
+ROUND_TRIPS = 5
+SLOW_SECONDS = BUDGET_SECONDS / 5
+"""A round trip beyond which the time a visitor waits for the store at most is soon used up."""
+FAR_SECONDS = 5.0
+"""A difference of clocks that is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What a store has told; None where it does not, or could not be asked."""
+
+    store: str
+    server: str | None = None
+    """redis or valkey."""
+    version: str | None = None
+    mode: str | None = None
+    maxmemory_policy: str | None = None
+    persistent: bool | None = None
+    missing_rights: list[str] | None = None
+    latency_ms: float | None = None
+    clock_offset_ms: float | None = None
+
+
+async def check_store(settings: Settings) -> tuple[StoreReport, list[Finding]]:
+    """Try one room's store; an error among the findings means that it can't be used."""
+    if not settings.redis_url.startswith("embedded://"):
+        return await _try(Store(settings.redis_url, settings))
+    try:
+        shared = share()
+    except EmbeddedError as error:
+        return StoreReport("embedded://"), [Finding("error", "embedded://", str(error))]
+    try:
+        report, findings = await _try(Store(shared.url, settings))
+    finally:
+        shared.close()
+    return report, [*(finding for finding in findings if finding.level == "error"), _alone()]
+
+
+def _alone() -> Finding:
+    message = (
+        "this server lives as long as the site and on this machine alone: with several machines, or to keep the "
+        f"line over a restart, name one with {PREFIX}REDIS_URL"
+    )
+    return Finding("note", "embedded://", message)
+
+
+async def _try(store: Store) -> tuple[StoreReport, list[Finding]]:
+    shown = shown_url(store.url)
+    try:
+        report = await _asked(store, shown)
+    except StoreError as error:
+        return StoreReport(shown), [Finding("error", shown, str(error))]
+    finally:
+        await store.close()
+    return report, _findings(report)
+
+
+async def _asked(store: Store, shown: str) -> StoreReport:
+    facts = await store.facts()
+    missing = await store.missing_rights()
+    report = StoreReport(shown, **facts._asdict(), missing_rights=missing)
+    if missing:
+        return report
+    await store.look()
+    clocked = [await store.clock() for _ in range(ROUND_TRIPS)]
+    return replace(
+        report,
+        persistent=await store.is_lasting(),
+        latency_ms=round(statistics.median(round_trip for round_trip, _ in clocked) * 1000, 2),
+        # The quickest answer tells the time best.
+        clock_offset_ms=round(min(clocked).ahead * 1000, 1),
+    )
+
+
+def _findings(report: StoreReport) -> list[Finding]:
+    found: list[tuple[Level, str]] = []
+    if report.missing_rights:
+        missing = ", ".join(report.missing_rights)
+        found.append(
+            ("error", f"this user may not call {missing}: docs/stores.md has the line that gives all rights")
+        )
+    if report.maxmemory_policy and report.maxmemory_policy.startswith("allkeys-"):
+        message = (
+            f"maxmemory-policy {report.maxmemory_policy} throws parts of the line away when memory is short; "
+            "set maxmemory-policy noeviction"
+        )
+        found.append(("warning", message))
+    if report.persistent is False:
+        message = "neither an append-only file nor a replica: a restart begins a new line; set appendonly yes"
+        found.append(("warning", message))
+    if report.latency_ms is not None and report.latency_ms > SLOW_SECONDS * 1000:
+        message = (
+            f"answers in {report.latency_ms:g} ms; a call is given up after {BUDGET_SECONDS * 1000:g} ms and the "
+            "store taken for away: put it nearer to the site"
+        )
+        found.append(("warning", message))
+    if report.clock_offset_ms is not None and abs(report.clock_offset_ms) > FAR_SECONDS * 1000:
+        message = (
+            f"its clock is {report.clock_offset_ms / 1000:+.1f} s off this machine's: no harm, as the line goes by "
+            "the store's; only the logs disagree"
+        )
+        found.append(("note", message))
+    return [Finding(level, report.store, message) for level, message in found]
