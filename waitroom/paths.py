@@ -81,6 +81,9 @@ def strip_root(path: str, root_path: str) -> str:
     A path that a lenient server may find below the root, though it isn't as written, comes back without its
     first slash: no request looks like that, and `Paths` gates it.
     """
+    if root_path.endswith("/") and path.startswith(root_path):
+        # Servers put the one before the other as they are: what is left begins with a slash of its own, or none.
+        return "/" + path[len(root_path) :].removeprefix("/")
     root = root_path.rstrip("/")
     if not root:
         return path

@@ -1,4 +1,4 @@
-"""What the command line's server processes serve: a site behind the gate, or the gate's routes alone."""
+"""What the command line's server processes serve: a site behind the gate, here or elsewhere, or the routes alone."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.importer import import_from_string
@@ -13,6 +13,14 @@ def gated_site() -> WaitingRoomMiddleware:
     """Wrap the site that `waitroom run` was given; called once in each worker."""
     site: ASGIApp = import_from_string(handed_down())
     return WaitingRoomMiddleware(site)
+
+
+def gated_proxy() -> WaitingRoomMiddleware:
+    """Gate the site elsewhere that `waitroom proxy` was given; called once in each worker."""
+    from waitroom.proxying import Proxy  # what it needs comes with an extra
+
+    base, seconds = handed_down().split()
+    return WaitingRoomMiddleware(Proxy(base, float(seconds)))
 
 
 def service() -> WaitingRoomMiddleware:

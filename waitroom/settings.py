@@ -25,7 +25,7 @@ PREFIX = "WAITROOM_"
 ROOMS = f"{PREFIX}ROOMS__"
 """In front of `<NAME>__<SETTING>`: one setting of one further room (see `rooms`)."""
 TARGET = "_WAITROOM_TARGET"
-"""Not a setting: how `waitroom run` tells its workers which site to wrap."""
+"""Not a setting: how `waitroom run` and `proxy` tell their workers which site to wrap."""
 SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
 SECRETIVE = ("secret", "redis_url")
@@ -367,13 +367,13 @@ def variables() -> Mapping[str, str]:
 
 
 def hand_down(given: Mapping[str, str], target: str) -> None:
-    """Leave the flags, as variables, and the site's import string to the workers, which start from this environment."""
+    """Leave the flags, as variables, and the site to the workers, which start from this environment."""
     os.environ.update(given)
     os.environ[TARGET] = target
 
 
 def handed_down() -> str:
-    """The import string of the site that the command line was given."""
+    """The site that the command line was given: an import string, or for the proxy its address and timeout."""
     return os.environ[TARGET]
 
 
