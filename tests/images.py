@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -52,6 +52,15 @@ def only(stage: list[Instruction], word: str) -> str:
 
 def variables(stage: list[Instruction]) -> dict[str, str]:
     return dict(pair.split("=", 1) for word, rest in stage if word == "ENV" for pair in rest.split())
+
+
+def at(arguments: Sequence[str], port: int) -> list[str]:
+    """Put the loopback address and a free port into the place of those that a container has to itself."""
+    words = list(arguments)
+    for flag, value in (("--host", "127.0.0.1"), ("--port", str(port))):
+        if flag in words:
+            words[words.index(flag) + 1] = value
+    return words
 
 
 def python_for_all() -> str:
@@ -102,13 +111,14 @@ class Image:
         """Run the command as the container's user; all that it may write to is its /tmp."""
         port = free_port()
         scratch = Path(tempfile.mkdtemp(prefix="waitroom-test-"))
-        wrapped = self.command(*arguments)
+        wrapped = self.command(*at(arguments, port))
         if os.geteuid() == 0:
             user, _, group = only(stages()[-1], "USER").partition(":")
             os.chown(scratch, int(user), int(group))
             wrapped = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--", *wrapped]
         try:
-            environment = {**self.environment(scratch), **settings, "UVICORN_PORT": str(port)}
+            address = {"UVICORN_HOST": "127.0.0.1", "UVICORN_PORT": str(port)}
+            environment = {**self.environment(scratch), **settings, **address}
             with started(wrapped, environment, port, cwd=site or Path("/")) as server:
                 yield server
         finally:

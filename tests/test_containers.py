@@ -120,6 +120,11 @@ def test_it_runs_the_site_that_is_put_into_it(image: Image) -> None:
                 assert socket.recv(DEADLINE_SECONDS) == "inside", "the image can speak WebSocket"
 
 
+def test_it_shows_the_demo(image: Image) -> None:
+    with image.running("demo", "--host", "0.0.0.0", "--port", "8000") as server:
+        assert httpx.get(f"{server.url}{API}/window").json()["room"] == "demo"
+
+
 def test_its_health_is_the_processes_alone(image: Image, tmp_path: Path) -> None:
     port = free_port()
     with stores.redis_server(tmp_path, "--port", str(port)) as url, redis.Redis.from_url(url) as client:
