@@ -98,7 +98,8 @@ class Image:
     def environment(self, scratch: Path) -> dict[str, str]:
         """What the container's processes find, with a folder in the place of /tmp."""
         own = variables(stages()[-1])
-        return {**own, "PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(scratch), "TMPDIR": str(scratch)}
+        places = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(scratch), "TMPDIR": str(scratch)}
+        return {**own, **places, "PYTHONPATH": ""}
 
     def is_healthy(self, environment: dict[str, str]) -> bool:
         """Run the HEALTHCHECK's command."""
