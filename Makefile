@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz screenshots readme clean
+.PHONY: help demo test lint types imports tests fuzz screenshots readme lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, wit
 
 readme: $(VENV)/.dev ## write the README's table of settings from the code
 	$(BIN)/python -m tests.settings_table README.md
+
+lock: $(VENV)/.dev ## choose anew what the image installs, from pyproject.toml and deploy/requirements.in
+	$(BIN)/uv pip compile pyproject.toml deploy/requirements.in --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o deploy/requirements.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

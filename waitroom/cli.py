@@ -57,15 +57,26 @@ def setting_flags(*names: str) -> Callable[[Command], Command]:
     return add
 
 
+def _server_flag(flag: str, **how: Any) -> Callable[[Command], Command]:
+    """Make one of uvicorn's flags, with the environment variable that uvicorn has for it."""
+    return click.option(flag, envvar=f"UVICORN_{flag[2:].replace('-', '_').upper()}", **how)
+
+
 def server_flags(command: Command) -> Command:
     """Give a command uvicorn's flags that a small deployment needs, with uvicorn's names and defaults."""
     options = (
-        click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
-        click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535)),
-        click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 1024)),
-        click.option("--root-path", default="", help="path that a proxy in front has taken off"),
-        click.option("--forwarded-allow-ips", default=None, help="proxies whose headers are believed"),
-        click.option("--log-level", default="info", show_default=True),
+        _server_flag("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
+        _server_flag("--port", default=8000, show_default=True, type=click.IntRange(0, 65535)),
+        _server_flag("--workers", default=1, show_default=True, type=click.IntRange(1, 1024)),
+        _server_flag("--root-path", default="", help="path that a proxy in front has taken off"),
+        _server_flag("--forwarded-allow-ips", default=None, help="proxies whose headers are believed"),
+        _server_flag("--log-level", default="info", show_default=True),
+        _server_flag(
+            "--timeout-graceful-shutdown",
+            default=None,
+            type=click.IntRange(min=0),
+            help="seconds that open requests get to finish when the server stops; by default there is no end",
+        ),
     )
     for option in reversed(options):
         command = option(command)
