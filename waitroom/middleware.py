@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Unpack
+from typing import Literal, Unpack
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +18,7 @@ from waitroom.errors import SettingsError, StoreError, StoreUnusableError, Waitr
 from waitroom.lifespan import run_lifespan
 from waitroom.pages import Pages, Scene
 from waitroom.paths import Paths, strip_root
-from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
+from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.settings import Keywords, Settings, load
 from waitroom.tickets import Credential, Pass, Proof, Ticket
@@ -143,17 +143,19 @@ class WaitingRoomMiddleware:
             await self._serve(scope, receive, send, None)
             return
         credential = await self._credential(scope)
+        # The visitor may have a place all the same: nothing in the answer may replace it.
+        unseen = credential is None and hides_cookies(scope, self._cookies.samesite(scope))
         decision: Decision | None
         if kind is Kind.SUBRESOURCE:
             decision = await self._room.decide_uncounted(credential)
         else:
             decision = await self._room.decide(credential)
         if isinstance(decision, Admitted):
-            await self._serve(scope, receive, send, decision, credential)
+            await self._serve(scope, receive, send, decision, credential, unseen)
         elif isinstance(decision, Uncounted):
             await self._serve(scope, receive, send, None)
         else:
-            response = self._hold(scope, kind, decision) if decision else _bare()
+            response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
 
     async def _credential(self, scope: Scope) -> Credential | None:
@@ -168,8 +170,12 @@ class WaitingRoomMiddleware:
         send: Send,
         admitted: Admitted | None,
         presented: Credential | None = None,
+        unseen: bool = False,
     ) -> None:
-        """Pass a request on to the site; the response goes back as it comes, piece by piece."""
+        """Pass a request on to the site; the response goes back as it comes, piece by piece.
+
+        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
+        """
         released = False
 
         async def send_on(message: Message) -> None:
@@ -181,7 +187,7 @@ class WaitingRoomMiddleware:
                     released = any(n.lower() == COMMAND and v.strip().lower() == RELEASE for n, v in headers)
                 if released:
                     kept = self._without_cookie(scope, kept)
-                elif admitted is not None:
+                elif admitted is not None and not unseen:
                     kept = self._with_pass(scope, message["status"], kept, admitted, presented)
                 message = {**message, "headers": kept}
             await send(message)
@@ -193,7 +199,7 @@ class WaitingRoomMiddleware:
                 with self._room.sessions.open_request(admitted.latest):
                     await self._app(self._inside(scope, admitted.latest), receive, send_on)
         finally:
-            if released:
+            if released or (admitted and unseen):
                 await self._release(admitted.latest if admitted else await self._credential(scope))
 
     def _inside(self, scope: Scope, latest: Pass) -> Scope:
@@ -231,11 +237,11 @@ class WaitingRoomMiddleware:
 
     # -- a visitor who waits ----------------------------------------------------------------------
 
-    def _hold(self, scope: Scope, kind: Kind, held: Held) -> Response:
+    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Response:
         """Answer a request that has to wait, in a way its sender can make something of."""
         poll_after = b"%d" % held.place.poll_after
         extra: Extra = [(b"retry-after", poll_after)]
-        if held.new and held.credential and not hides_cookies(scope, self._settings.cookie_samesite):
+        if held.new and held.credential and not unseen:
             token = self._room.tokens.sign(held.credential)
             extra.append(self._cookies.set(scope, token, held.credential))
         if kind is Kind.SCRIPT:
@@ -253,8 +259,9 @@ class WaitingRoomMiddleware:
         window = self._room.snapshot.window
         credential = held.credential
         ticket = credential if isinstance(credential, Ticket) else None
+        unsent: Literal["returned", "unsent"] = "returned" if is_cross_site(scope) else "unsent"
         return Scene(
-            kind=held.kind if is_safe(scope) else "unsent",
+            kind=held.kind if is_safe(scope) else unsent,
             place=held.place,
             room=self._settings.room,
             epoch=ticket.epoch if ticket else None,
