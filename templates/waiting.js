@@ -324,5 +324,5 @@
 
   if ($("updated")) showTime(new Date($("updated").dateTime));
   // The answer to a form: loading it again would send the form again.
-  if (kind !== "unsent") addEventListener("load", () => setTimeout(begin));
+  if (kind !== "unsent" && kind !== "returned") addEventListener("load", () => setTimeout(begin));
 })();

@@ -60,6 +60,13 @@ def test_samesite_none_is_lax_where_browsers_would_drop_it() -> None:
     assert "SameSite=Strict" in set_cookie("http", cookie_samesite="strict")
 
 
+def test_the_samesite_is_told_as_it_is_set() -> None:
+    none = cookies(cookie_samesite="none")
+    assert none.samesite(scope(scheme="https")) == "none"
+    assert none.samesite(scope(scheme="http")) == "lax"
+    assert cookies(cookie_samesite="strict").samesite(scope()) == "strict"
+
+
 def test_a_domain_rules_out_the_host_prefix() -> None:
     parts = set_cookie("https", cookie_domain="shop.test", cookie_name="line")
     assert parts[0] == "line-shop=token"

@@ -165,6 +165,15 @@ def test_unsent_says_that_nothing_was_sent_and_links_back() -> None:
     assert "Back to the line</a>" in html("unsent")
 
 
+def test_returned_does_not_say_that_nothing_was_paid() -> None:
+    """The other site may be where it was paid."""
+    text = visible(html("returned", number=None, ahead=0))
+    assert "the form was not passed on" in text
+    assert "may have gone through all the same" in text
+    assert "nothing was" not in text
+    assert '<a class="button" href="">Continue</a>' in html("returned")
+
+
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_missed_turn_is_told(kind: Kind) -> None:
     assert "Your last turn passed" in html(kind, missed=True)
@@ -731,21 +740,28 @@ async def test_leaving_is_asked_twice_and_ends_the_polling(
 
 
 @on_the_browsers_loop
-async def test_what_was_not_sent_is_never_sent_again(browser: Browser, served: Served, gate: Gate) -> None:
+@pytest.mark.parametrize(
+    ("kind", "heading", "link"),
+    [("unsent", "Nothing was sent.", "Get in line"), ("returned", "One more step.", "Continue")],
+)
+async def test_what_was_not_sent_is_never_sent_again(
+    browser: Browser, served: Served, gate: Gate, kind: Kind, heading: str, link: str
+) -> None:
     gate.open = True
     async with visit(browser, served) as page:
         gate.open = False
-        gate.scene = scene("unsent", number=None, ahead=0)
+        gate.scene = scene(kind, number=None, ahead=0)
         await page.set_content("<form method=post action='/checkout'><button>Buy</button></form>")
         waits = await hasten(page)
         await page.get_by_role("button").click()
-        await expect(page.locator("h1")).to_have_text("Nothing was sent.")
+        await expect(page.locator("h1")).to_have_text(heading)
         await wake(page)
         assert waits == []  # it waits for nothing, so nothing comes
         assert gate.count("POST /checkout") == 1
-        assert not [request for request in gate.asked if request.endswith(("/window", "/status"))]
+        since = gate.asked[gate.asked.index("POST /checkout") :]
+        assert not [request for request in since if request.endswith(("/window", "/status"))]
         gate.scene = scene()
-        await page.get_by_role("link", name="Get in line").click()
+        await page.get_by_role("link", name=link).click()
         await expect(page.locator("#heading")).to_have_text("You are in line.")
         assert gate.count("POST /checkout") == 1
         assert gate.count("GET /checkout") == 1

@@ -8,6 +8,7 @@ from waitroom.answers import Extra, answer, json_answer, problem, store_away
 from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
 from waitroom.decisions import Standing
+from waitroom.requests import hides_cookies
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof
 from waitroom.window import Place, poll_seconds
@@ -65,7 +66,8 @@ class Api:
             fields["pass"] = self.room.tokens.sign(standing.latest)
             fields["expires_in"] = max(0, (standing.latest.expires_at - now) // 1000)
         extra: Extra = [(b"retry-after", b"%d" % standing.place.poll_after)]
-        if kept is not None:
+        # A number that another site's form took would replace the one that its sender has.
+        if kept is not None and not (standing.new and hides_cookies(scope, self._cookies.samesite(scope))):
             extra.append(self._cookies.set(scope, self.room.tokens.sign(kept), kept))
         return json_answer(status, fields, extra)
 

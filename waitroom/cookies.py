@@ -36,6 +36,11 @@ class Cookies:
             return scope.get("scheme") in ("https", "wss")
         return self._settings.cookie_secure == "always"
 
+    def samesite(self, scope: Scope) -> str:
+        """Tell the `SameSite` of this request's cookies; browsers drop a `None` that is not `Secure`."""
+        samesite = self._settings.cookie_samesite
+        return "lax" if samesite == "none" and not self.is_secure(scope) else samesite
+
     def tokens(self, scope: Scope) -> list[str]:
         """Find the request's tokens, unverified: in the cookie, in `Waitroom-Pass`, as a bearer's."""
         name = self._secure_name if self.is_secure(scope) else self._name
@@ -65,10 +70,8 @@ class Cookies:
     def _header(self, scope: Scope, value: str, seconds: int) -> tuple[bytes, bytes]:
         secure = self.is_secure(scope)
         settings = self._settings
-        # Browsers drop a SameSite=None cookie that is not Secure.
-        samesite = "lax" if settings.cookie_samesite == "none" and not secure else settings.cookie_samesite
         parts = [f"{(self._secure_name if secure else self._name).decode()}={value}", "Path=/"]
-        parts += [f"Max-Age={seconds}", "HttpOnly", f"SameSite={samesite.capitalize()}"]
+        parts += [f"Max-Age={seconds}", "HttpOnly", f"SameSite={self.samesite(scope).capitalize()}"]
         if secure:
             parts.append("Secure")
         if settings.cookie_domain:

@@ -1,6 +1,7 @@
 """One room's gate as ASGI sees it: a request comes, the site is called, or the visitor waits."""
 
 import logging
+from typing import Literal
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,7 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.pages import Pages, Scene
-from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
+from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.settings import Settings
 from waitroom.tickets import Credential, Pass, Proof, Ticket
@@ -47,17 +48,19 @@ class Gate:
             await self._serve(scope, receive, send, site, None)
             return
         credential = await self._credential(scope)
+        # The visitor may have a place all the same: nothing in the answer may replace it.
+        unseen = credential is None and hides_cookies(scope, self.cookies.samesite(scope))
         decision: Decision | None
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
         else:
             decision = await self.room.decide(credential)
         if isinstance(decision, Admitted):
-            await self._serve(scope, receive, send, site, decision, credential)
+            await self._serve(scope, receive, send, site, decision, credential, unseen)
         elif isinstance(decision, Uncounted):
             await self._serve(scope, receive, send, site, None)
         else:
-            response = self._hold(scope, kind, decision) if decision else _bare()
+            response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
 
     async def _credential(self, scope: Scope) -> Credential | None:
@@ -73,8 +76,12 @@ class Gate:
         site: ASGIApp,
         admitted: Admitted | None,
         presented: Credential | None = None,
+        unseen: bool = False,
     ) -> None:
-        """Pass a request on to the site; the response goes back as it comes, piece by piece."""
+        """Pass a request on to the site; the response goes back as it comes, piece by piece.
+
+        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
+        """
         released = False
 
         async def send_on(message: Message) -> None:
@@ -83,7 +90,7 @@ class Gate:
                 kept, released = take_command(message.get("headers", ()))
                 if released:
                     kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
-                elif admitted is not None:
+                elif admitted is not None and not unseen:
                     kept = self._with_pass(scope, message["status"], kept, admitted, presented)
                 message = {**message, "headers": kept}
             await send(message)
@@ -95,7 +102,7 @@ class Gate:
                 with self.room.sessions.open_request(admitted.latest):
                     await site(self._inside(scope, admitted.latest), receive, send_on)
         finally:
-            if released:
+            if released or (admitted and unseen):
                 await self._leave(admitted.latest if admitted else await self._credential(scope))
 
     def _inside(self, scope: Scope, latest: Pass) -> Scope:
@@ -133,11 +140,11 @@ class Gate:
 
     # -- a visitor who waits ----------------------------------------------------------------------
 
-    def _hold(self, scope: Scope, kind: Kind, held: Held) -> Response:
+    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Response:
         """Answer a request that has to wait, in a way its sender can make something of."""
         poll_after = b"%d" % held.place.poll_after
         extra: Extra = [(b"retry-after", poll_after)]
-        if held.new and held.credential and not hides_cookies(scope, self.settings.cookie_samesite):
+        if held.new and held.credential and not unseen:
             token = self.room.tokens.sign(held.credential)
             extra.append(self.cookies.set(scope, token, held.credential))
         if kind is Kind.SCRIPT:
@@ -155,8 +162,9 @@ class Gate:
         window = self.room.snapshot.window
         credential = held.credential
         ticket = credential if isinstance(credential, Ticket) else None
+        unsent: Literal["returned", "unsent"] = "returned" if is_cross_site(scope) else "unsent"
         return Scene(
-            kind=held.kind if is_safe(scope) else "unsent",
+            kind=held.kind if is_safe(scope) else unsent,
             place=held.place,
             room=self.settings.room,
             epoch=ticket.epoch if ticket else None,

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.window import ETA_HIGH, ETA_LOW, LARGEST_NUMBER, Eta, Place, Tempo
 
-Kind = Literal["waiting", "door", "first", "away", "unsent"]
+Kind = Literal["waiting", "door", "first", "away", "unsent", "returned"]
 
 _PACKAGE = Path(__file__).parent
 SHIPPED = (_PACKAGE / "templates", _PACKAGE.parent / "templates")

@@ -50,11 +50,25 @@ def is_safe(scope: Scope) -> bool:
     return scope["method"] in SAFE
 
 
+def is_cross_site(scope: Scope) -> bool:
+    """Tell whether another site had a part in sending this request, where the browser says so."""
+    return _first(scope, b"sec-fetch-site") == b"cross-site"
+
+
 def hides_cookies(scope: Scope, samesite: str) -> bool:
-    """Tell whether this is another site's form: the browser kept `SameSite` cookies back from it, though it takes
-    new ones from the answer. A new credential would replace one that was not seen."""
-    site = next((value for name, value in scope["headers"] if name == b"sec-fetch-site"), b"")
-    return site == b"cross-site" and samesite != "none" and not is_safe(scope)
+    """Tell whether the browser keeps cookies of this `SameSite` back from a request that another site had a part in.
+
+    From the answer to a form or a link it takes new ones all the same: they would replace what was not seen.
+    """
+    if samesite == "none" or not is_cross_site(scope):
+        return False
+    # Lax cookies come along where a whole tab goes to a page, by a link or after a redirect; never in a frame.
+    goes_to_page = is_safe(scope) and _first(scope, b"sec-fetch-dest") == b"document"
+    return samesite == "strict" or not goes_to_page
+
+
+def _first(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 def _prefers_json(accept: bytes) -> bool:
