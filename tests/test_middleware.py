@@ -773,7 +773,7 @@ async def test_another_sites_form_has_a_place_for_as_long_as_its_request_lasts(s
             assert is_inside(response)
             assert (response.json()["body"], response.json()["number"]) == ("order=7", number)
             assert set(response.headers) == {"content-type", "content-length"}
-            await gate._room.snapshot.reread()
+            await gate._gates[0].room.snapshot.reread()
             assert (await window(stranger))["inside"] == 0
 
 
