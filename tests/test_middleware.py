@@ -764,6 +764,29 @@ async def test_p4_another_sites_form_does_not_take_a_visitors_place_away(
         assert isinstance(read(mine, response), Proof)
 
 
+async def test_another_sites_form_has_a_place_for_as_long_as_its_request_lasts(settings: Make) -> None:
+    """P1: it counts, and is out with its answer; the answer goes back as the site gave it."""
+    form = HTML | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as stranger:
+        for number in (1, 2):
+            response = await stranger.post("/paid", headers=form, content="order=7")
+            assert is_inside(response)
+            assert (response.json()["body"], response.json()["number"]) == ("order=7", number)
+            assert set(response.headers) == {"content-type", "content-length"}
+            await gate._room.snapshot.reread()
+            assert (await window(stranger))["inside"] == 0
+
+
+async def test_a_pass_by_header_stays_in_use_for_what_another_site_sends(settings: Make) -> None:
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as client:
+        token = (await session(client))["pass"]
+        client.cookies.clear()
+        headers = {"Waitroom-Pass": token, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "empty"}
+        sessions = {(await client.post("/goods", headers=headers)).json()["session"] for _ in range(2)}
+        assert len(sessions) == 1
+        assert (await client.get(f"{API}/status", headers=headers)).json()["status"] == "active"
+
+
 async def test_with_samesite_none_another_sites_form_brings_the_cookie(settings: Make) -> None:
     form = HTML | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     mine = settings(capacity=1, cookie_samesite="none")
