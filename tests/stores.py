@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 import trustme
+from redis.cluster import ClusterNode
 
 from tests.gates import free_port
 from waitroom.embedded import share
@@ -52,7 +54,7 @@ def found() -> dict[str, Path]:
         spec = find_spec(package)
         for place in (spec and spec.submodule_search_locations) or ():
             binaries += Path(place).glob(pattern)
-    return {_version(binary): binary for binary in binaries}
+    return {_version(binary): binary for binary in binaries if os.access(binary, os.X_OK)}
 
 
 def _version(binary: Path) -> str:
@@ -156,10 +158,11 @@ class Certified:
         return (*map(str, files), "--tls-auth-clients", "no", *more)
 
 
-def certify(folder: Path, *names: str) -> Certified:
+def certify(folder: Path, *names: str, expired: bool = False) -> Certified:
     """Sign a certificate for those names and addresses, or for this machine."""
     authority = trustme.CA()
-    signed = authority.issue_cert(*(names or (LOOPBACK, "localhost")))
+    ends = datetime.now(UTC) - timedelta(hours=1) if expired else None
+    signed = authority.issue_cert(*(names or (LOOPBACK, "localhost")), not_after=ends)
     made = Certified(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     authority.cert_pem.write_to_path(made.ca)
     signed.cert_chain_pems[0].write_to_path(made.certificate)
@@ -173,7 +176,8 @@ def tls_server(folder: Path, certified: Certified, *arguments: str) -> Iterator[
     port = free_port()
     flags = certified.flags("--tls-port", str(port), "--port", "0")
     with running(system_redis(), folder, *flags, *arguments):
-        await_server(f"rediss://{LOOPBACK}:{port}?ssl_cert_reqs=none")
+        ours = f"ssl_certfile={certified.certificate}&ssl_keyfile={certified.key}"
+        await_server(f"rediss://{LOOPBACK}:{port}?ssl_cert_reqs=none&{ours}")
         yield f"{LOOPBACK}:{port}"
 
 
@@ -189,6 +193,7 @@ class Watched:
     primary_port: int
     replica_port: int
     sentinel_ports: list[int]
+    sentinels: "list[subprocess.Popen[bytes]]"
 
     def server(self, port: int) -> "redis.Redis":
         return redis.Redis(LOOPBACK, port, password=STORE_PASSWORD)
@@ -225,11 +230,11 @@ def watched(folder: Path, sentinels: int = 3) -> Iterator[Watched]:
         start(replica_port, *password, f"replicaof {LOOPBACK} {primary_port}")
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in ports)
         url = f"redis+sentinel://:{_quoted(STORE_PASSWORD)}@{hosts}/{SERVICE}?sentinel_password={SENTINEL_PASSWORD}"
-        them = Watched(url, primary, primary_port, replica_port, ports)
+        them = Watched(url, primary, primary_port, replica_port, ports, [])
         with them.server(primary_port) as client:
-            until(lambda: _replicates(client), "the replica is in step")
+            until(lambda: replicates(client), "the replica is in step")
         for port in ports:
-            start(port, *_sentinel_lines(primary_port), mode=("--sentinel",))
+            them.sentinels.append(start(port, *_sentinel_lines(primary_port), mode=("--sentinel",)))
         for port in ports:
             _await_sentinel(them, port)
         yield them
@@ -239,7 +244,7 @@ def _quoted(password: str) -> str:
     return password.replace("/", "%2F").replace("?", "%3F").replace("#", "%23")
 
 
-def _replicates(client: "redis.Redis") -> bool:
+def replicates(client: "redis.Redis") -> bool:
     try:
         return bool(client.info("replication").get("slave0", {}).get("state") == "online")
     except redis.ConnectionError:
@@ -264,14 +269,11 @@ def _await_sentinel(them: Watched, port: int) -> None:
         def knows() -> bool:
             try:
                 client.execute_command("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200)
-                told = dict(
-                    zip(*[iter(client.execute_command("SENTINEL", "MASTER", SERVICE))] * 2, strict=True)
-                )
+                told = client.sentinel_masters()[SERVICE]
             except redis.ConnectionError:
                 return False
-            return told["num-slaves"] == "1" and told["num-other-sentinels"] == str(
-                len(them.sentinel_ports) - 1
-            )
+            others = len(them.sentinel_ports) - 1
+            return bool((told["num-slaves"], told["num-other-sentinels"]) == (1, others))
 
         until(knows, f"the sentinel at {port} knows all others")
 
@@ -289,6 +291,11 @@ class Clustered:
     def node(self, port: int) -> "redis.Redis":
         return redis.Redis(LOOPBACK, port, decode_responses=True)
 
+    def owner(self, room: str) -> int:
+        """The port of the node where a room lies."""
+        with admin(self.url) as client:
+            return int(client.get_node_from_key(f"{{{room}}}").port)
+
 
 @contextmanager
 def clustered(
@@ -302,7 +309,7 @@ def clustered(
     """Start a cluster whose first nodes share all slots; `empty` ones more have none."""
     with ExitStack() as stack:
         nodes: dict[int, subprocess.Popen[bytes]] = {}
-        clients: list[redis.Redis] = []
+        clients: list[Any] = []
         for number in range(primaries + empty):
             home, port = folder / f"node{number}", free_port()
             home.mkdir()
@@ -312,6 +319,7 @@ def clustered(
                 listen = [*certified.flags("--tls-port", str(port), "--port", "0"), "--tls-cluster", "yes"]
                 options = {"ssl": True, "ssl_cert_reqs": "none"}
             flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--bind", LOOPBACK]
+            flags += ["--repl-diskless-sync-delay", "0"]
             bus = ["--cluster-port", str(free_port())]
             nodes[port] = stack.enter_context(running(binary, home, *listen, *flags, *bus, *arguments))
             clients.append(stack.enter_context(redis.Redis(LOOPBACK, port, decode_responses=True, **options)))
@@ -320,7 +328,7 @@ def clustered(
         yield Clustered(f"{'rediss' if certified else 'redis'}+cluster://{hosts}", nodes)
 
 
-def _gather(ports: list[int], clients: "list[redis.Redis]", primaries: int) -> None:
+def _gather(ports: list[int], clients: list[Any], primaries: int) -> None:
     share = 16384 // primaries
     for number, client in enumerate(clients):
         until(lambda client=client: _pings(client), "a node answers")  # type: ignore[misc]
@@ -341,7 +349,7 @@ def _pings(client: "redis.Redis") -> bool:
         return False
 
 
-def _is_whole(client: "redis.Redis", count: int) -> bool:
+def _is_whole(client: Any, count: int) -> bool:
     told = str(client.execute_command("CLUSTER", "INFO")).split()
     return {"cluster_state:ok", f"cluster_known_nodes:{count}"} <= {*told}
 
@@ -374,14 +382,15 @@ def store(name: str) -> Iterator[str]:
             yield stack.enter_context(redis_server(folder, binary=found()[name]))
 
 
-def admin(url: str) -> "redis.Redis":
-    """A client of the tests' own for any kind of store, which may do everything."""
+def admin(url: str) -> Any:
+    """A client of the tests' own for any kind of store; it may do whatever the URL's user may."""
     where = parse(url)
     if where.kind == "sentinel":
-        manager = redis.Sentinel(list(where.addresses), sentinel_kwargs=where.sentinel_options)
-        client: redis.Redis = manager.master_for(where.service, **where.options)
-        return client
+        make: Any = redis.Sentinel
+        manager = make(list(where.addresses), sentinel_kwargs=where.sentinel_options)
+        return manager.master_for(where.service, **where.options)
     if where.kind == "cluster":
-        (host, port), *_ = where.addresses
-        return redis.RedisCluster(host, port, **where.options)  # type: ignore[return-value]
+        node: Any = ClusterNode
+        nodes = [node(host, port) for host, port in where.addresses]
+        return redis.RedisCluster(startup_nodes=nodes, **where.options)
     return redis.Redis.from_url(url)

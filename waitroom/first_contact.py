@@ -1,5 +1,6 @@
 """The first contact with a store: what it is, whether it will do, and what is wrong where it can't be had."""
 
+import asyncio
 import logging
 from functools import cache
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from waitroom.connections import FAILURES, Link, speaks
 from waitroom.errors import StoreError, StoreUnusableError
-from waitroom.store_errors import IS_NODE, IS_SENTINEL, explained
+from waitroom.store_errors import IS_NODE, IS_SENTINEL, explained, unfit
 from waitroom.store_url import SCHEMES, shown_url
 
 OLDEST_VERSION = 7
@@ -55,7 +56,7 @@ def check_facts(facts: StoreFacts, url: str) -> None:
         )
     kind, _ = SCHEMES[url.partition("://")[0]]
     if kind == "single" and facts.mode in UNFIT_MODES:
-        raise StoreUnusableError(f"{where} {UNFIT_MODES[facts.mode]}")
+        raise unfit(url, UNFIT_MODES[facts.mode])
     if facts.maxmemory_policy and facts.maxmemory_policy.startswith("allkeys-"):
         _warn_of_eviction(where, facts.maxmemory_policy)
 
@@ -78,8 +79,6 @@ async def diagnosed(error: BaseException, url: str, link: Link) -> StoreError:
         return told
     if isinstance(error, MasterNotFoundError):
         told = await _ask_sentinels(link, url) or told
-    elif isinstance(error, exceptions.ResponseError):
-        return told
     if not isinstance(told, StoreUnusableError):
         told = await _ask_about_tls(link, url) or told
     return told
@@ -116,13 +115,12 @@ def _told_of_sentinel(error: BaseException, url: str) -> StoreError:
 
 async def _ask_about_tls(link: Link, url: str) -> StoreError | None:
     """Find out whether a server speaks TLS where the URL says it doesn't, or the other way round."""
-    tls = link.where.tls
-    for address in link.where.addresses:
-        if await speaks(address, tls=not tls):
-            right = url.partition("://")[0].replace(*(("rediss", "redis") if tls else ("redis", "rediss")))
-            what = "speaks no TLS" if tls else "speaks TLS"
-            host, port = address
-            return StoreUnusableError(
-                f"the store at {shown_url(url)} {what} on {host}:{port}: use {right}:// there"
-            )
-    return None
+    tls, addresses = link.where.tls, link.where.addresses
+    answers = await asyncio.gather(*(speaks(address, tls=not tls) for address in addresses))
+    if True not in answers:
+        return None
+    host, port = addresses[answers.index(True)]
+    scheme = url.partition("://")[0]
+    right = scheme.replace("rediss", "redis") if tls else scheme.replace("redis", "rediss")
+    what = "speaks no TLS" if tls else "speaks TLS"
+    return StoreUnusableError(f"the store at {shown_url(url)} {what} on {host}:{port}: use {right}:// there")

@@ -15,14 +15,13 @@ DENIED = ("ACL failure in script", "The user executing the script can't")
 DENIED_AT = re.compile(r"on @user_script: ?(\d+)")
 COMMAND = re.compile(r"redis\.call\(\s*'(\w+)'")
 
-IS_NODE = "is a node of a cluster: use redis+cluster:// in place of redis://"
+IS_NODE = "is a node of a cluster: use {redis}+cluster:// in place of {redis}://"
 IS_SENTINEL = (
-    "is a sentinel: use redis+sentinel://host:port/service, with the name that it knows the store by"
+    "is a sentinel: use {redis}+sentinel://host:port/service, with the name that it knows the store by"
 )
-NO_SENTINEL = "is no sentinel: use redis:// for a single server, redis+cluster:// for a cluster"
-NO_CLUSTER = "is no node of a cluster: use redis:// for a single server, redis+sentinel:// for sentinels"
+NO_SENTINEL = "is no sentinel: use {redis}:// for a single server, {redis}+cluster:// for a cluster"
+NO_CLUSTER = "is no node of a cluster: use {redis}:// for a single server, {redis}+sentinel:// for sentinels"
 SAID = (
-    ("MOVED ", IS_NODE),
     ("SELECT is not allowed in cluster mode", IS_NODE),
     ("unknown command 'SELECT'", IS_SENTINEL),
     ("unknown command 'SENTINEL", NO_SENTINEL),
@@ -40,6 +39,12 @@ EXPIRED, NOT_YET, OTHER_NAME, OTHER_ADDRESS = 10, 9, 62, 64
 """OpenSSL's numbers of what is wrong with a certificate."""
 
 
+def unfit(url: str, advice: str) -> StoreUnusableError:
+    """Say what is wrong with a store, and what to do, with the URLs of the advice as TLS or its absence has them."""
+    redis = "rediss" if url.startswith("rediss") else "redis"
+    return StoreUnusableError(f"the store at {shown_url(url)} {advice.format(redis=redis)}")
+
+
 def explained(error: BaseException, url: str, script: str = "") -> StoreError:
     """Tell an error of the client's; `script` is the text of the script that was called."""
     where = f"the store at {shown_url(url)}"
@@ -52,11 +57,11 @@ def explained(error: BaseException, url: str, script: str = "") -> StoreError:
             return StoreUnusableError(f"{where} doesn't let this user do what it must: {missing}; {RIGHTS}")
         if isinstance(cause, ssl.SSLCertVerificationError):
             return StoreUnusableError(f"{where} {_certificate(cause)}")
-        if isinstance(cause, exceptions.MovedError):
-            return StoreUnusableError(f"{where} {IS_NODE}")
+        if isinstance(cause, exceptions.MovedError) and "+cluster" not in url.partition("://")[0]:
+            return unfit(url, IS_NODE)
         for words, advice in SAID:
             if words in told:
-                return StoreUnusableError(f"{where} {advice}")
+                return unfit(url, advice)
     if isinstance(error, exceptions.RedisClusterException) and error.__cause__:
         error = error.__cause__  # what happened, without what the client thinks of it
     said = str(error).partition("\n")[0]
@@ -85,10 +90,9 @@ def _is_denial(error: BaseException, said: str) -> bool:
 def _missing_right(said: str, script: str) -> str:
     """Name the command: some servers tell no more of a denial inside a script than its line."""
     at = DENIED_AT.search(said)
-    if said.startswith(DENIED[1]) and at:
-        command = COMMAND.search("\n".join(script.splitlines()[int(at[1]) - 1 :]))
-        if command:
-            return f"the script may not run the '{command[1].lower()}' command"
+    from_there = script.splitlines()[int(at[1]) - 1 :] if at else []
+    if said.startswith(DENIED[1]) and (command := COMMAND.search("\n".join(from_there))):
+        return f"the script may not run the '{command[1].lower()}' command"
     return said
 
 

@@ -124,7 +124,7 @@ def _check_options(query: str, kind: Kind, tls: bool) -> None:
         if name in TLS_OPTIONS and not tls:
             raise StoreUrlError("options that begin with ssl_ are for rediss://, which speaks TLS")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.85)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
             raise StoreUrlError(f"an option behind the ? is unknown; {hint}")
 
