@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz screenshots readme lock clean
+.PHONY: help demo test lint types imports tests fuzz screenshots readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -34,15 +34,24 @@ fuzz: $(VENV)/.dev ## the promises, with many more random schedules
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
 
-readme: $(VENV)/.dev ## write the README's table of settings from the code
-	$(BIN)/python -m tests.settings_table README.md
+readme: $(VENV)/.dev ## write the tables of settings in the README and the documentation from the code
+	$(BIN)/python -m tests.settings_table README.md docs/settings.md
+
+docs: $(VENV)/.dev ## build the documentation's site into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: $(VENV)/.dev ## build the sdist and the wheel into dist/, from a tree with nothing uncommitted
+	@test -z "$$(git status --porcelain)" || { echo "commit or stash first: git status" >&2; exit 1; }
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	cd dist && sha256sum *
 
 lock: $(VENV)/.dev ## choose anew what the image installs, from pyproject.toml and deploy/requirements.in
 	$(BIN)/uv pip compile pyproject.toml deploy/requirements.in --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o deploy/requirements.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'

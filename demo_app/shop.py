@@ -101,7 +101,7 @@ class Shop:
     def __init__(self, edition: Edition, guests: Guests) -> None:
         self.edition = edition
         self.guests = guests
-        self.templates = Jinja2Templates(
+        self.templates: Jinja2Templates = Jinja2Templates(
             env=jinja2.Environment(
                 loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
                 autoescape=True,
@@ -205,4 +205,4 @@ def create_app(edition: Edition | None = None, guests: Guests | None = None) -> 
     )
 
 
-app = create_app()
+app: Starlette = create_app()

@@ -9,7 +9,7 @@ from tests import stores
 from waitroom import together
 from waitroom.settings import Settings, load
 
-pytest_plugins = ["tests.browser", "tests.images"]
+pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
 

@@ -1,4 +1,4 @@
-"""The README's table of settings, written from the code: `python -m tests.settings_table README.md`."""
+"""The table of settings, written from the code: `python -m tests.settings_table README.md docs/settings.md`."""
 
 import sys
 from pathlib import Path
@@ -33,13 +33,13 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def written(readme: str) -> str:
+def written(page: str) -> str:
     """Put the table between its marks."""
-    before, _, rest = readme.partition(BEGIN)
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{table()}{END}{after}"
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(written(path.read_text("utf-8")), "utf-8")
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(written(path.read_text("utf-8")), "utf-8")

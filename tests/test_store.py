@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests import stores
 from tests.conftest import SECRET
+from tests.listening import listening
 from tests.rooms import Line
 from waitroom.connections import CONNECTIONS
 from waitroom.errors import StoreError, StoreUnusableError
@@ -225,11 +226,9 @@ async def stand_in(version: str) -> AsyncIterator[str]:
             told = f"# Server\r\nredis_version:{version}\r\n"
             answer = f"${len(told)}\r\n{told}\r\n" if words[0].upper() == b"INFO" else "+OK\r\n"
             writer.write(answer.encode())
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(serve) as port:
+        yield f"redis://127.0.0.1:{port}"
 
 
 async def read_word(reader: asyncio.StreamReader) -> bytes:

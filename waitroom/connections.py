@@ -33,14 +33,18 @@ SENTINEL_SECONDS = 1.0
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 """All that a call may raise; the client's errors about clusters are a family of their own."""
 
-CONNECTION = {
+CONNECTION: dict[str, Any] = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
     "decode_responses": True,
     # RESP2 needs no right but those to the commands themselves, and any server speaks it.
     "protocol": 2,
 }
-TO_SENTINELS = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS, "protocol": 2}
+TO_SENTINELS: dict[str, Any] = {
+    "socket_timeout": SENTINEL_SECONDS,
+    "socket_connect_timeout": SENTINEL_SECONDS,
+    "protocol": 2,
+}
 NOT_TO_SENTINELS = ("db", "username", "password", "max_connections", "timeout")
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
@@ -68,7 +72,7 @@ class Link:
     """
 
     def __init__(self, url: str) -> None:
-        self.where = parse(url)
+        self.where: StoreUrl = parse(url)
         options = CONNECTION | self.where.options
         self._connections: int = options.setdefault("max_connections", CONNECTIONS)
         self._patience: float = options.pop("timeout", SOCKET_SECONDS)

@@ -28,7 +28,7 @@ class Cookies:
         # A browser sends __Host- cookies only to the host that set them, and never takes them over http.
         self._name = plain.encode()
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
-        self.names = (self._name, self._secure_name)
+        self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""

@@ -47,8 +47,8 @@ class EmbeddedServer:
     """
 
     def __init__(self, home: Path, lock: int) -> None:
-        self.url = f"unix://{quote(str(home / SOCKET))}"
-        self.secret = _secret(home)
+        self.url: str = f"unix://{quote(str(home / SOCKET))}"
+        self.secret: str = _secret(home)
         self._home = home
         self._lock: int | None = lock
 

@@ -16,7 +16,7 @@ from waitroom.store_url import SCHEMES, shown_url
 OLDEST_VERSION = 7
 UNFIT_MODES = {"cluster": IS_NODE, "sentinel": IS_SENTINEL}
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class StoreFacts(NamedTuple):

@@ -24,7 +24,7 @@ HTML = b"text/html; charset=utf-8"
 TRY_AGAIN_LATER = 1013
 """WebSocket close code: the server is overloaded (IANA's registry)."""
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Gate:
@@ -35,11 +35,11 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.room = WaitingRoom(settings)
-        self.cookies = Cookies(settings)
+        self.room: WaitingRoom = WaitingRoom(settings)
+        self.cookies: Cookies = Cookies(settings)
         self._pages = Pages(settings.templates)
         self._cors = Cors(settings.cors_origins)
-        self.api = Api(self.room, self.cookies, self._cors)
+        self.api: Api = Api(self.room, self.cookies, self._cors)
 
     async def http(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
         """Let one request on a protected path through, or hold it."""

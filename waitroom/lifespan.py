@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waitroom.errors import WaitroomError
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class SiteLifespan:

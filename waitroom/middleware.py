@@ -21,7 +21,7 @@ from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class WaitingRoomMiddleware:

@@ -39,7 +39,7 @@ class WaitingRoom:
         self._places = Places(settings.tempo, chance or random.Random())  # noqa: S311  # jitter, nothing secret
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
-        self.started = False
+        self.started: bool = False
 
     async def start(self) -> None:
         """Find the store, starting the embedded one where it is asked for; raises EmbeddedError.

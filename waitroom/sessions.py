@@ -15,7 +15,7 @@ from waitroom.together import Together
 SKEW_MS = 5_000
 """How much longer than its lease a pass may seem to live before it is not believed."""
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ AWAY_SECONDS = 1.0
 CONTACT_SECONDS = 5.0
 """How long a process waits at its start for the store's first answer."""
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Snapshot:
