@@ -28,7 +28,7 @@ IDLE_SECONDS = 1
 """How long a connection to the site is kept for the next request: less than any usual server keeps it."""
 LONGEST_HEADER = 65_536
 
-log = logging.getLogger("waitroom")
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Proxy:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from starlette.types import Receive, Send
 
-from waitroom.forwarding import response_headers
+from waitroom.forwarding import Pairs, response_headers
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
 """From the site, bytes; the server takes as much from the visitor."""
@@ -18,6 +18,8 @@ NORMAL, NO_CODE, VANISHED, SITE_FAILED = 1000, 1005, 1006, 1011
 
 class Line(aiohttp.ClientWebSocketResponse):
     """A WebSocket to the site that remembers the headers of its acceptance."""
+
+    headers: Pairs
 
     def __init__(
         self, reader: Any, writer: Any, protocol: Any, response: Any, *more: Any, **named: Any
