@@ -104,3 +104,9 @@ def alone(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Env
 def embedded(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel with the `embedded` extra."""
     return environment(tmp_path_factory.mktemp("embedded"), f"{published.wheel}[embedded]")
+
+
+@pytest.fixture(scope="session")
+def complete(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The wheel with all extras: what is imported only where it is asked for has its types there."""
+    return environment(tmp_path_factory.mktemp("complete"), f"{published.wheel}[embedded,demo,proxy]")

@@ -132,9 +132,9 @@ def pyright(where: Environment, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, env=variables, cwd=where.cwd, check=False)
 
 
-def test_all_that_it_shows_is_typed(alone: Environment) -> None:
+def test_all_that_it_shows_is_typed(complete: Environment) -> None:
     """`--ignoreexternal`: Starlette and pydantic leave types open that show through; ours are all named."""
-    done = pyright(alone, "--outputjson", "--ignoreexternal", "--verifytypes", "waitroom")
+    done = pyright(complete, "--outputjson", "--ignoreexternal", "--verifytypes", "waitroom")
     told = json.loads(done.stdout)
     found = told["typeCompleteness"]
     open_ = [
@@ -147,16 +147,16 @@ def test_all_that_it_shows_is_typed(alone: Environment) -> None:
     assert (found["completenessScore"], done.returncode) == (1, 0), told["generalDiagnostics"]
 
 
-def test_a_users_strict_checkers_are_content(alone: Environment, tmp_path: Path) -> None:
+def test_a_users_strict_checkers_are_content(complete: Environment, tmp_path: Path) -> None:
     """And they see what is wrong."""
     for name, code in (("good", USER), ("bad", USER + WRONG)):
         file = tmp_path / f"{name}.py"
         file.write_text(f"# pyright: strict\n{code}")
-        mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(alone.bin / "python")]
+        mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(complete.bin / "python")]
         by_mypy = subprocess.run(
             [*mypy, str(file)], capture_output=True, text=True, cwd=tmp_path, check=False
         )
-        by_pyright = pyright(alone, "--pythonpath", str(alone.bin / "python"), str(file))
+        by_pyright = pyright(complete, "--pythonpath", str(complete.bin / "python"), str(file))
         assert by_mypy.returncode == by_pyright.returncode == (name == "bad"), (
             by_mypy.stdout + by_pyright.stdout
         )
