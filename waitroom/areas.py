@@ -5,13 +5,17 @@ A pattern without `*` is the most specific there is; of others it is the one wit
 stars, and of equals that of the room named first.
 
 What two servers would read as paths of different rooms belongs to all of these: whoever asks needs to be in
-each. So no spelling of a path gets round the room that it is really in.
+each. Some servers tell `/SALE` from `/sale`, some don't, so both readings count. No spelling of a path gets
+round the room that it is really in.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from waitroom.paths import Paths, matcher, readings, specificity
+from waitroom.paths import Paths, exact_readings, matcher, readings, specificity
+
+Matched = list[tuple["Rule", re.Pattern[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Rule:
 
     room: int
     pattern: str
-    excludes: bool
+    excludes: bool = False
 
 
 class Areas:
@@ -29,41 +33,49 @@ class Areas:
     def __init__(self, rooms: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
         self._rooms = [Paths(protect, exclude) for protect, exclude in rooms]
         self._exclude = [exclude for _, exclude in rooms]
-        rules = [
-            (pattern, room, matcher(pattern))
-            for room, (protect, _) in enumerate(rooms)
-            for pattern in sorted(protect, key=specificity, reverse=True)
-        ]
-        self._rules = sorted(rules, key=lambda rule: specificity(rule[0]), reverse=True)
+        rules = [Rule(room, pattern) for room, (protect, _) in enumerate(rooms) for pattern in protect]
+        rules.sort(key=lambda rule: specificity(rule.pattern), reverse=True)
+        self._folded = [(rule, matcher(rule.pattern)) for rule in rules]
+        self._exact = [(rule, matcher(rule.pattern, exact=True)) for rule in rules]
 
     def rooms_of(self, path: str) -> tuple[int, ...]:
         """The rooms that have to admit a request for the path: none, nearly always one, or several."""
         if len(self._rooms) == 1:
             return (0,) if self._rooms[0].gated(path) else ()
-        found = readings(path)
-        if found is None:
-            return tuple(at for at, paths in enumerate(self._rooms) if paths.gated(path))
-        owners = {rule.room for rule in map(self._owner, found) if rule}
-        return tuple(at for at in sorted(owners) if not self._rooms[at].excludes(path, found))
+        rules, found = self._rules(path)
+        rooms = {rule.room for rule in rules}
+        return tuple(room for room in sorted(rooms) if found is None or not self._excludes(room, path, found))
+
+    def owners_of(self, path: str) -> set[int]:
+        """The rooms that a path lies in, whether it is gated there or excluded."""
+        return {rule.room for rule in self._rules(path)[0]}
 
     def rules_of(self, path: str) -> list[Rule]:
         """The rules by which `rooms_of` judges a path, for people; empty where no room has it."""
-        found = readings(path)
-        if found is None:
-            rooms = self.rooms_of(path)
-            return [Rule(room, pattern, False) for pattern, room, _ in self._rules if room in rooms]
-        rules = {rule for rule in map(self._owner, found) if rule}
-        told = sorted(rules, key=lambda rule: (rule.room, rule.pattern))
-        return [self._exclusion(path, found, rule.room) or rule for rule in told]
+        rules, found = self._rules(path)
+        told = {rule if found is None else self._exclusion(path, found, rule) for rule in rules}
+        return sorted(told, key=lambda rule: (rule.room, rule.pattern))
 
-    def _owner(self, reading: str) -> Rule | None:
-        for pattern, room, match in self._rules:
-            if match.fullmatch(reading):
-                return Rule(room, pattern, False)
-        return None
+    def _rules(self, path: str) -> tuple[set[Rule], set[str] | None]:
+        """The rules that have the path's readings, and these; where nobody is certain of them every room's."""
+        found, exact = readings(path), exact_readings(path)
+        if found is None or exact is None:
+            gating = (at for at, paths in enumerate(self._rooms) if paths.gated(path))
+            return {next(rule for rule, _ in self._folded if rule.room == at) for at in gating}, None
+        return _owners(found, self._folded) | _owners(exact, self._exact), found
 
-    def _exclusion(self, path: str, found: set[str], room: int) -> Rule | None:
-        if not self._rooms[room].excludes(path, found):
-            return None
-        alone = (pattern for pattern in self._exclude[room] if Paths((), (pattern,)).excludes(path, found))
-        return Rule(room, next(alone, ",".join(self._exclude[room])), True)
+    def _excludes(self, room: int, path: str, found: set[str]) -> bool:
+        return self._rooms[room].excludes(path, found)
+
+    def _exclusion(self, path: str, found: set[str], rule: Rule) -> Rule:
+        if not self._excludes(rule.room, path, found):
+            return rule
+        exclude = self._exclude[rule.room]
+        alone = (pattern for pattern in exclude if Paths((), (pattern,)).excludes(path, found))
+        return Rule(rule.room, next(alone, ",".join(exclude)), True)
+
+
+def _owners(found: Iterable[str], rules: Matched) -> set[Rule]:
+    """The most specific rule for each reading that has one."""
+    owners = (next((rule for rule, match in rules if match.fullmatch(form)), None) for form in found)
+    return {rule for rule in owners if rule}

@@ -7,7 +7,7 @@ it is written, are excluded. What nobody can read for certain is gated.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from unicodedata import category, normalize
 from urllib.parse import unquote
 
@@ -106,9 +106,9 @@ def normalise(path: str) -> str:
     return _resolve(_collapse(_trim(_cut(path))))
 
 
-def matcher(pattern: str) -> re.Pattern[str]:
-    """What one protected pattern matches, for paths as `readings` has them."""
-    return _matcher(_either_slash(_fold(pattern)))
+def matcher(pattern: str, exact: bool = False) -> re.Pattern[str]:
+    """What one protected pattern matches, for paths as `readings` or `exact_readings` has them."""
+    return _matcher(_either_slash(pattern if exact else _fold(pattern)))
 
 
 def specificity(pattern: str) -> tuple[bool, int]:
@@ -165,22 +165,35 @@ def readings(path: str) -> set[str] | None:
     folded = _fold(path) or "/"
     if _is_plain(folded):
         return {folded}
-    decoded = _decodings(folded)
+    decoded = _decodings(folded, _decode)
     if decoded is None:
         return None
-    found = {*decoded, *map(_cut, decoded)}
-    if any(map(_is_doubtful, found)):
+    cut = {*decoded, *map(_cut, decoded)}
+    if any(map(_is_doubtful, cut)):
         return None
+    return _normalised(cut)
+
+
+def exact_readings(path: str) -> set[str] | None:
+    """Every way to read a path for which capitals and marks make a difference; None as for `readings`."""
+    if _is_plain(path):
+        return {path}
+    decoded = _decodings(path or "/", unquote)
+    return None if decoded is None else _normalised({*decoded, *map(_cut, decoded)})
+
+
+def _normalised(forms: set[str]) -> set[str]:
+    found = set(forms)
     # Twice collapsed: resolving may come before or after, and uncovers new slashes.
     for step in (_trim, _collapse, _resolve, _collapse):
         found.update([step(reading) for reading in found])
     return found
 
 
-def _decodings(folded: str) -> list[str] | None:
+def _decodings(form: str, decode: Callable[[str], str]) -> list[str] | None:
     """The path decoded never, once, twice … until stable; None if it doesn't get there."""
-    forms = [folded]
-    while (decoded := _decode(forms[-1])) != forms[-1]:
+    forms = [form]
+    while (decoded := decode(forms[-1])) != forms[-1]:
         # With `..` beside escapes it also matters which is looked at first; no honest link has both.
         if len(forms) > MOST_ROUNDS or "/.." in forms[-1]:
             return None
