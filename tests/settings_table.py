@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from waitroom.settings import PREFIX, ROOMS, Settings
+from waitroom.environment import PREFIX, ROOMS
+from waitroom.settings import Settings
 
 BEGIN, END = "<!-- settings: written by `make readme` -->\n", "<!-- end of settings -->"
 

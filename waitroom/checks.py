@@ -8,9 +8,10 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from waitroom.areas import Areas
+from waitroom.environment import PREFIX, ROOMS
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import Pages
-from waitroom.settings import PREFIX, ROOMS, Settings
+from waitroom.settings import Settings
 
 Level = Literal["note", "warning", "error"]
 

@@ -20,12 +20,13 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 from waitroom import __version__
 from waitroom.demo import run_demo
 from waitroom.embedded import share
+from waitroom.environment import hand_down, named_proxies, room_and_setting
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.forwarding import check_upstream
 from waitroom.report import as_document, as_text, refused
 from waitroom.report import check as check_all
 from waitroom.rooms import load_rooms
-from waitroom.settings import PREFIX, ROOMS, Settings, hand_down, named_proxies
+from waitroom.settings import Settings
 from waitroom.status import find_rooms, read_rooms, table
 from waitroom.store import Store
 
@@ -36,6 +37,7 @@ NO_STORE = 3
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+ROOMS_EXAMPLE = "--rooms sale__paths=/sale/*"
 ROOMS_FLAG = click.option(
     "--rooms",
     multiple=True,
@@ -88,37 +90,23 @@ def _fail(error: Exception, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _rooms(flags: dict[str, Any]) -> tuple[Settings, ...]:
+def _rooms(flags: dict[str, Any], service: bool = False) -> tuple[Settings, ...]:
     """Read all rooms' settings from flags and environment, or end with one line."""
     try:
-        return load_rooms(**_given(flags))
+        return load_rooms(**_given(flags), service=service)
     except SettingsError as error:
         _fail(error, WRONG_SETTING)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """The settings among the flags that were given, as keywords; raises SettingsError."""
     given = {name: value for name, value in flags.items() if value is not None}
-    return {**given, "rooms": _further_rooms(given.get("rooms", ()))}
-
-
-def _further_rooms(flags: Sequence[str]) -> dict[str, dict[str, str]]:
     rooms: dict[str, dict[str, str]] = {}
-    for flag in flags:
-        name, _, setting = flag.partition("=")[0].rpartition("__")
-        if not name or "=" not in flag:
-            raise SettingsError(
-                f"--rooms {flag} names no room and setting: write --rooms sale__paths=/sale/*"
-            )
-        rooms.setdefault(name.lower(), {})[setting.lower()] = flag.partition("=")[2]
-    return rooms
-
-
-def _variables(flags: dict[str, Any]) -> dict[str, str]:
-    """Write flags as the variables of the same names."""
-    plain = {f"{PREFIX}{name.upper()}": value for name, value in flags.items() if name != "rooms"}
-    further = (flag.partition("=") for flag in flags["rooms"])
-    rooms = {f"{ROOMS}{name.upper()}": value for name, _, value in further}
-    return {name: value for name, value in (plain | rooms).items() if value is not None}
+    for flag in given.pop("rooms", ()):
+        variable, found, value = flag.partition("=")
+        name, setting = room_and_setting(variable if found else "", f"--rooms {variable}", ROOMS_EXAMPLE)
+        rooms.setdefault(name, {})[setting] = value
+    return {**given, "rooms": rooms}
 
 
 @click.group(help="A waiting room for any ASGI site.", epilog=__doc__)
@@ -175,13 +163,13 @@ def proxy(upstream: str, upstream_timeout: float, **flags: Any) -> None:
 @setting_flags()
 def serve(**flags: Any) -> None:
     """Serve joins, status and window for sites that ask over HTTP."""
-    _serve("waitroom.serving:service", "", flags)
+    _serve("waitroom.serving:service", "", flags, service=True)
 
 
-def _serve(factory: str, target: str, flags: dict[str, Any], **more: Any) -> None:
+def _serve(factory: str, target: str, flags: dict[str, Any], service: bool = False, **more: Any) -> None:
     ours = {name: flags.pop(name) for name in (*Settings.model_fields, "rooms")}
-    rooms = _rooms(ours if target else {**ours, "paths": ()})
-    hand_down(_variables(ours), target)
+    rooms = _rooms(ours, service)
+    hand_down(target, _given(ours))
     try:
         _first_contact(rooms)
     except WaitroomError as error:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
+from waitroom.environment import server_software
 from waitroom.errors import StoreError
 from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
-from waitroom.settings import Settings, server_software
+from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
 from waitroom.tickets import PROOF_SECONDS, Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of

@@ -6,9 +6,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from waitroom.environment import PREFIX, ROOMS, further_rooms
 from waitroom.errors import SettingsError
 from waitroom.paths import same_paths
-from waitroom.settings import PREFIX, ROOMS, Settings, load, load_further, room_variables
+from waitroom.settings import Settings, load, load_further
 
 NOT_THEIRS = {
     "room": "its name is the one in the variable's",
@@ -17,64 +18,85 @@ NOT_THEIRS = {
 """Settings that a further room cannot have of its own."""
 
 
-def load_rooms(rooms: Mapping[str, Mapping[str, Any]] | None = None, **plain: Any) -> tuple[Settings, ...]:
+def load_rooms(
+    rooms: Mapping[str, Mapping[str, Any]] | None = None, *, service: bool = False, **plain: Any
+) -> tuple[Settings, ...]:
     """Read every room's settings, the plain room's first, from keywords and the environment.
 
-    `plain` with no paths at all (an empty tuple) is a service without a site: none of its rooms needs any.
-    Raises SettingsError, one line, for what is wrong.
+    A `service` has no site, and so its rooms have no paths, whatever is said of them. Raises SettingsError,
+    one line for each thing that is wrong.
     """
     first = load(**plain)
-    own = _in_environment()
-    for name, settings in (rooms or {}).items():
+    own = further_rooms()
+    for name, settings in _checked(rooms).items():
         own[name] = {**own.get(name, {}), **settings}
-    further = [_further(first, plain, name, settings) for name, settings in own.items()]
-    together = (first, *further)
-    check_together(together)
-    return together
+    together = [first, *_further(first, plain, own, service)]
+    if service:
+        together = [settings.model_copy(update={"paths": ()}) for settings in together]
+    check_together(together, service=service)
+    return tuple(together)
 
 
-def check_together(rooms: Sequence[Settings]) -> None:
+def check_together(rooms: Sequence[Settings], *, service: bool = False) -> None:
     """Raise SettingsError where rooms can't be in one process: no room, or two in one another's way."""
     if not rooms:
         raise SettingsError("settings=[] names no room: give at least one")
-    names = [settings.room for settings in rooms]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"two rooms are named {name!r}: give each a name of its own")
     for at, settings in enumerate(rooms):
-        first = rooms[0]
-        if settings.prefix != first.prefix:
-            raise SettingsError(
-                f"the rooms {first.room!r} and {settings.room!r} have the prefixes {first.prefix} and "
-                f"{settings.prefix}: {NOT_THEIRS['prefix']}"
-            )
-        if not settings.paths and any(other.paths for other in rooms):
+        if not settings.paths and len(rooms) > 1 and not service:
             raise SettingsError(f"the room {settings.room!r} has no paths: name those that it protects")
         for other in rooms[at + 1 :]:
-            if shared := same_paths(settings.paths, other.paths):
-                raise SettingsError(
-                    f"the rooms {settings.room!r} and {other.room!r} both protect {shared!r}: "
-                    "a path belongs to one room, so take it out of one of them"
-                )
+            _check_two(settings, other)
 
 
-def _in_environment() -> dict[str, dict[str, Any]]:
-    rooms: dict[str, dict[str, Any]] = {}
-    for variable, value in room_variables().items():
-        name, _, setting = variable.removeprefix(ROOMS).lower().rpartition("__")
-        if not name or not setting:
-            raise SettingsError(f"{variable} names no room and setting: write it as {ROOMS}SALE__PATHS")
-        rooms.setdefault(name, {})[setting] = value
-    return rooms
+def _check_two(one: Settings, other: Settings) -> None:
+    if one.room == other.room:
+        raise SettingsError(f"two rooms are named {one.room!r}: give each a name of its own")
+    both = f"the rooms {one.room!r} and {other.room!r}"
+    if one.prefix != other.prefix:
+        raise SettingsError(
+            f"{both} have the prefixes {one.prefix} and {other.prefix}: {NOT_THEIRS['prefix']}"
+        )
+    if shared := same_paths(one.paths, other.paths):
+        raise SettingsError(
+            f"{both} both protect {shared!r}: a path belongs to one room, so take it out of one of them"
+        )
+    cookie = f"{one.cookie_name}-{one.room}"
+    if cookie == f"{other.cookie_name}-{other.room}":
+        raise SettingsError(f"{both} both have the cookie {cookie!r}: give one of them another COOKIE_NAME")
 
 
-def _further(first: Settings, plain: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> Settings:
+def _checked(rooms: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Mapping[str, Any]]:
+    is_mapping = isinstance(rooms or {}, Mapping)
+    if not is_mapping or not all(isinstance(settings, Mapping) for settings in (rooms or {}).values()):
+        raise SettingsError(
+            'rooms= has each room\'s settings by its name, such as {"sale": {"paths": "/sale/*"}}'
+        )
+    return rooms or {}
+
+
+def _further(
+    first: Settings, plain: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], service: bool
+) -> list[Settings]:
+    further, wrong = [], []
+    for name, settings in own.items():
+        try:
+            further.append(_one(first, plain, name, settings, service))
+        except SettingsError as error:
+            wrong += [str(error), *error.others]
+    if wrong:
+        raise SettingsError(*wrong)
+    return further
+
+
+def _one(
+    first: Settings, plain: Mapping[str, Any], name: str, own: Mapping[str, Any], service: bool
+) -> Settings:
     prefix = f"{ROOMS}{name.upper()}__"
     for setting, why in NOT_THEIRS.items():
         if setting in own:
             raise SettingsError(f"{prefix}{setting.upper()} can't be set: {why}")
     settings = load_further(plain, name, own)
-    if "paths" not in own and settings.paths:
+    if "paths" not in own and not service:
         raise SettingsError(
             f"{prefix}PATHS is not set: a further room needs paths of its own, such as /{name}/*; "
             f"{PREFIX}PATHS are those of the room {first.room!r}"

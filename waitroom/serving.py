@@ -4,28 +4,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.importer import import_from_string
 
 from waitroom.answers import problem
+from waitroom.environment import handed_down
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.rooms import load_rooms
-from waitroom.settings import handed_down
 
 
 def gated_site() -> WaitingRoomMiddleware:
     """Wrap the site that `waitroom run` was given; called once in each worker."""
-    site: ASGIApp = import_from_string(handed_down())
-    return WaitingRoomMiddleware(site)
+    target, flags = handed_down()
+    site: ASGIApp = import_from_string(target)
+    return WaitingRoomMiddleware(site, **flags)
 
 
 def gated_proxy() -> WaitingRoomMiddleware:
     """Gate the site elsewhere that `waitroom proxy` was given; called once in each worker."""
     from waitroom.proxying import Proxy  # what it needs comes with an extra
 
-    base, seconds = handed_down().split()
-    return WaitingRoomMiddleware(Proxy(base, float(seconds)))
+    target, flags = handed_down()
+    base, seconds = target.split()
+    return WaitingRoomMiddleware(Proxy(base, float(seconds)), **flags)
 
 
 def service() -> WaitingRoomMiddleware:
     """Serve the routes with no site behind them, as `waitroom serve` does."""
-    rooms = load_rooms(paths=())
+    rooms = load_rooms(**handed_down()[1], service=True)
     return WaitingRoomMiddleware(_NoSite(rooms[0].prefix), settings=rooms)
 
 

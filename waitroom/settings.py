@@ -1,35 +1,26 @@
-"""The environment -> frozen Settings; the only reader of os.environ.
+"""The environment -> frozen Settings.
 
 Every setting is a `WAITROOM_` variable, a keyword of the middleware and a flag of the command line, of one
 name. Keywords (and flags, which arrive as keywords) win over the environment, that over the defaults.
 """
 
-import difflib
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waitroom.connections import check_url
-from waitroom.errors import SettingsError
+from waitroom.environment import PREFIX, ROOMS, our_variables
 from waitroom.paths import check_pattern
-from waitroom.store_url import StoreUrlError
+from waitroom.refusals import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
 
-PREFIX = "WAITROOM_"
-ROOMS = f"{PREFIX}ROOMS__"
-"""In front of `<NAME>__<SETTING>`: one setting of one further room (see `rooms`)."""
-TARGET = "_WAITROOM_TARGET"
-"""Not a setting: how `waitroom run` and `proxy` tell their workers which site to wrap."""
 SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
-SECRETIVE = ("secret", "redis_url")
-"""Settings whose values an error or a log never shows."""
 
 
 def _setting(meaning: str, allowed: str, default: Any = ..., *, shown: str | None = None, **more: Any) -> Any:
@@ -62,8 +53,49 @@ def _active(data: dict[str, Any]) -> float:
     return float(data.get("window_interval", 10) * data.get("active_window_count", 30))
 
 
+class RoomKeywords(TypedDict, total=False):
+    """The settings of one room as keywords, so that an editor knows them; tests hold them against `Settings`."""
+
+    redis_url: str
+    secret: str | Sequence[str]
+    room: str
+    paths: str | Sequence[str]
+    exclude: str | Sequence[str]
+    window_size: int
+    window_interval: float
+    active_window_count: int
+    capacity: int
+    session_seconds: float
+    max_session_seconds: float
+    first_lease_seconds: float
+    claim_seconds: float
+    sync_seconds: float
+    status_code: int
+    on_store_failure: Literal["hold", "open"]
+    prefix: str
+    cookie_name: str
+    cookie_secure: Literal["auto", "always", "never"]
+    cookie_samesite: Literal["lax", "strict", "none"]
+    cookie_domain: str | None
+    cors_origins: str | Sequence[str]
+    templates: str | Path | None
+
+
+class Keywords(RoomKeywords, total=False):
+    """All that the middleware takes: the plain settings, and those of further rooms by their names."""
+
+    rooms: Mapping[str, RoomKeywords]
+
+
 class Settings(BaseSettings):
     """What one room is told to do. Frozen; seconds are floats, `capacity` and sizes are visitors."""
+
+    def __init__(self, **values: Unpack[RoomKeywords]) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as wrong:
+            # The value is told only where it is no secret, and the chained error would tell it.
+            raise refusal(wrong, Settings.model_fields, PREFIX, values) from None
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -288,126 +320,31 @@ class Settings(BaseSettings):
         return Tempo.of(self.window_size, self.window_interval, self.active_window_count)
 
 
-class RoomKeywords(TypedDict, total=False):
-    """The settings of one room as keywords, so that an editor knows them; tests hold them against `Settings`."""
-
-    redis_url: str
-    secret: str | Sequence[str]
-    room: str
-    paths: str | Sequence[str]
-    exclude: str | Sequence[str]
-    window_size: int
-    window_interval: float
-    active_window_count: int
-    capacity: int
-    session_seconds: float
-    max_session_seconds: float
-    first_lease_seconds: float
-    claim_seconds: float
-    sync_seconds: float
-    status_code: int
-    on_store_failure: Literal["hold", "open"]
-    prefix: str
-    cookie_name: str
-    cookie_secure: Literal["auto", "always", "never"]
-    cookie_samesite: Literal["lax", "strict", "none"]
-    cookie_domain: str | None
-    cors_origins: str | Sequence[str]
-    templates: str | Path | None
-
-
-class Keywords(RoomKeywords, total=False):
-    """All that the middleware takes: the plain settings, and those of further rooms by their names."""
-
-    rooms: Mapping[str, RoomKeywords]
-
-
 def load(**keywords: Any) -> Settings:
     """Read the plain settings from keywords and the environment; raises SettingsError, one line, for what is wrong."""
-    unknown = [f"{PREFIX}{name.upper()}" for name in keywords if name not in Settings.model_fields]
-    unknown += [name for name in os.environ if name.startswith(PREFIX) and not _is_known(name)]
-    if unknown:
-        raise SettingsError(*(_unknown(name, variables()) for name in unknown))
-    return _made(keywords, PREFIX, keywords)
+    names = [f"{PREFIX}{name.upper()}" for name in keywords if name not in Settings.model_fields]
+    names += [name for name in our_variables() if not _is_known(name.upper())]
+    if names:
+        raise unknown(names, variables())
+    return Settings(**keywords)
 
 
 def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) -> Settings:
     """Read the settings of a further room: its own, else the plain ones; raises SettingsError."""
-    prefix = f"{ROOMS}{room.upper()}__"
-    unknown = [f"{prefix}{name.upper()}" for name in own if name not in Settings.model_fields]
-    if unknown:
-        known = [f"{prefix}{name.upper()}" for name in Settings.model_fields]
-        raise SettingsError(*(_unknown(name, known) for name in unknown))
     own = {**own, "room": room}
-    return _made({**plain, **own}, prefix, own)
-
-
-def _made(values: Mapping[str, Any], prefix: str, own: Mapping[str, Any]) -> Settings:
+    settings = Settings.__new__(Settings)
     try:
-        return Settings(**values)
+        # Not by its own __init__, which would name the plain variables.
+        BaseSettings.__init__(settings, **{**plain, **own})
     except ValidationError as wrong:
-        # The value is told only where it is no secret, and the chained error would tell it.
-        # What follows from another setting was not made out where that one is wrong.
-        told = [error for error in wrong.errors() if error["type"] != "default_factory_not_called"]
-        raise SettingsError(*(_wrong(error, prefix, own) for error in told)) from None
+        raise refusal(wrong, Settings.model_fields, f"{ROOMS}{room.upper()}__", own) from None
+    return settings
 
 
 def _is_known(variable: str) -> bool:
     return variable in variables() or variable.startswith(ROOMS)
 
 
-def room_variables() -> dict[str, str]:
-    """The environment's variables of further rooms, with what they say; empty ones count as not set."""
-    return {name: value for name, value in os.environ.items() if name.startswith(ROOMS) and value}
-
-
 def variables() -> Mapping[str, str]:
     """Map every environment variable that is read to the name of its setting."""
     return {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-
-
-def hand_down(given: Mapping[str, str], target: str) -> None:
-    """Leave the flags, as variables, and the site to the workers, which start from this environment."""
-    os.environ.update(given)
-    os.environ[TARGET] = target
-
-
-def handed_down() -> str:
-    """The site that the command line was given: an import string, or for the proxy its address and timeout."""
-    return os.environ[TARGET]
-
-
-def named_proxies() -> str | None:
-    """The proxies whose headers uvicorn believes, where its variable names them."""
-    return os.environ.get("FORWARDED_ALLOW_IPS")
-
-
-def server_software() -> str | None:
-    """What gunicorn tells its workers about itself, which is how they know that they are siblings."""
-    return os.environ.get("SERVER_SOFTWARE")
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    allowed = list(known)
-    near = difflib.get_close_matches(name, allowed, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
-    return f"{name}: there is no such setting; {hint}"
-
-
-def _wrong(error: Any, prefix: str, own: Mapping[str, Any]) -> str:
-    name = str(error["loc"][0])
-    extra = Settings.model_fields[name].json_schema_extra
-    allowed = extra["allowed"] if isinstance(extra, dict) else ""
-    variable = f"{prefix}{name.upper()}"
-    if name == "secret" and not _commas(error["input"]):
-        return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
-    value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
-    wrong = error.get("ctx", {}).get("error")
-    why = f": {wrong}" if isinstance(wrong, StoreUrlError) else ""
-    inherited = f" (that of {PREFIX}{name.upper()})" if prefix != PREFIX and name not in own else ""
-    return f"{variable}={value}{inherited} is not allowed{why}; allowed: {allowed}"
-
-
-def _readable(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return re.sub(r"(.{80}).+", r"\1…", text, flags=re.DOTALL)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from waitroom.checks import Finding, Level
 from waitroom.embedded import share
+from waitroom.environment import PREFIX
 from waitroom.errors import EmbeddedError, StoreError
-from waitroom.settings import PREFIX, Settings
+from waitroom.settings import Settings
 from waitroom.store import Store
 from waitroom.store_url import shown_url
 from waitroom.together import BUDGET_SECONDS
