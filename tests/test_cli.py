@@ -1,5 +1,6 @@
 """The command line: exit statuses, one line for what is wrong, and the commands on real servers."""
 
+import asyncio
 import json
 import os
 import re
@@ -268,6 +269,36 @@ def test_status_of_a_room_that_is_not_there(any_store_url: str) -> None:
 
 def test_status_of_a_store_that_is_away() -> None:
     assert "can't be reached" in store_fails("unix:///nowhere/redis.sock", "status")
+
+
+def test_status_shows_a_room_beside_one_whose_store_is_away(two: Settings) -> None:
+    flags = ("--redis-url", two.redis_url)
+    away = {"WAITROOM_ROOMS__FAR__REDIS_URL": "unix:///nowhere/redis.sock", "WAITROOM_ROOM": two.room}
+    done = waitroom("status", "--json", *flags, **away)
+    told = {fields["room"]: fields for fields in map(json.loads, done.stdout.splitlines())}
+    assert (done.returncode, told[two.room]["inside"]) == (3, 1)
+    assert "can't be reached" in told["far"]["error"]
+    shown = waitroom("status", *flags, **away)
+    assert re.search(
+        "^far +the store at unix:///nowhere/redis.sock can't be reached", shown.stdout, re.MULTILINE
+    )
+    alone = waitroom("status", "--room", "far", *flags, **away)
+    assert (alone.returncode, alone.stdout) == (3, ""), "its own store, not the plain one"
+
+
+def test_status_watches_a_store_that_goes_and_comes(tmp_path: Path) -> None:
+    with stores.redis_server(tmp_path) as url:
+        asyncio.run(room_of_two(load(redis_url=url, room="shop", secret=SECRET)))
+        process = subprocess.Popen(
+            [*WAITROOM, "status", "--watch", "--json", "--redis-url", url], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert "issued" in json.loads(process.stdout.readline())
+    while "error" not in json.loads(process.stdout.readline()):
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    process.stdout.close()
 
 
 def test_status_finds_the_embedded_server(monkeypatch: pytest.MonkeyPatch, two: Settings) -> None:

@@ -71,8 +71,10 @@ async def cost(shop: Line, waiting: int) -> Cost:
         "renewal": lambda: shop.renew(first),
         "leave": lambda: shop.leave(first),
     }
-    await shop.renew(first)  # loads what is not loaded yet
+    await shop.renew(first)  # loads what is not loaded yet, as the next ones do
     await shop.leave()
+    await shop.look()
+    await shop.store.claim([])
     return Cost(bytes_taken, digits, {name: await commands(shop, call) for name, call in calls.items()})
 
 

@@ -47,9 +47,37 @@ def test_a_room_of_keywords_wins_over_its_variables(monkeypatch: pytest.MonkeyPa
     assert (late.room, late.paths, late.capacity, late.window_size) == ("late", ("/late",), 3, 2)
 
 
-def test_a_service_has_rooms_without_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_has_no_paths_whatever_is_said_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAITROOM_ROOMS__SALE__CAPACITY", "9")
-    assert [settings.paths for settings in load_rooms(paths=())] == [(), ()]
+    monkeypatch.setenv("WAITROOM_ROOMS__SHOP__PATHS", "/*")
+    assert [settings.paths for settings in load_rooms(service=True)] == [(), (), ()]
+
+
+def test_variables_count_in_whatever_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("waitroom_rooms__Sale__paths", "/sale/*")
+    assert load_rooms()[1].paths == ("/sale/*",)
+    monkeypatch.setenv("WAITROOM_ROOMS__SALE__PATHS", "/sale")
+    assert "is given twice, in capitals and otherwise" in wrong()
+    monkeypatch.delenv("WAITROOM_ROOMS__SALE__PATHS")
+    monkeypatch.setenv("waitroom_nonsense", "1")
+    assert wrong().startswith("waitroom_nonsense: there is no such setting")
+
+
+def test_what_is_wrong_with_several_rooms_is_all_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAITROOM_ROOMS__A__CAPACITY", "no")
+    monkeypatch.setenv("WAITROOM_ROOMS__B__CAPACITY", "5")
+    with pytest.raises(SettingsError) as caught:
+        load_rooms()
+    told = sorted((str(caught.value), *caught.value.others))
+    assert [line.partition(" ")[0] for line in told] == [
+        "WAITROOM_ROOMS__A__CAPACITY='no'",
+        "WAITROOM_ROOMS__B__PATHS",
+    ]
+
+
+@pytest.mark.parametrize("rooms", [["sale"], {"sale": None}, "sale"])
+def test_rooms_that_are_no_settings_by_name_are_told(rooms: Any) -> None:
+    assert wrong(rooms=rooms).startswith("rooms= has each room's settings by its name, such as")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +161,10 @@ def test_a_list_of_settings_is_held_to_the_same() -> None:
         ([room("a", "/a"), room("a", "/b")], "two rooms are named 'a'"),
         ([room("a", "/a"), room("b", "/b", prefix="/q")], "the prefixes /_waitroom and /q"),
         ([room("a", "/a", "**"), room("b", "*")], r"both protect '\*\*'"),
+        ([room("b", "/a", cookie_name="w-a"), room("a-b", "/b", cookie_name="w")], "have the cookie 'w-a-b'"),
+        ([{"room": "a"}], "settings= takes Settings"),
+        ("a", "settings= takes Settings"),
     ):
         with pytest.raises(SettingsError, match=said):
-            WaitingRoomMiddleware(plain, settings=rooms)
+            WaitingRoomMiddleware(plain, settings=rooms)  # type: ignore[arg-type]
     check_together([room("a", "/shop"), room("b", "/shop/*"), room("c", "/shop*")])

@@ -302,6 +302,18 @@ def test_every_setting_says_what_it_means_and_what_is_allowed() -> None:
         assert field.json_schema_extra["allowed"], name
 
 
+def test_settings_made_in_code_are_refused_in_one_line_too() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings(capacity="many", redis_url="redis://:hunter2@:1", colour="red")  # type: ignore[arg-type, call-arg]
+    told = (str(caught.value), *caught.value.others)
+    assert [line.partition("=")[0].partition(":")[0] for line in told] == [
+        "WAITROOM_REDIS_URL",
+        "WAITROOM_CAPACITY",
+        "WAITROOM_COLOUR",
+    ]
+    assert "hunter2" not in "".join(told)
+
+
 def test_settings_are_frozen() -> None:
     settings = load()
     with pytest.raises(ValidationError):

@@ -134,11 +134,13 @@ async def releases(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"inside no more"})
 
 
-@pytest.mark.parametrize(("path", "left"), [("/sale/bye", {"shop"}), ("/sale/hook", set())])
+@pytest.mark.parametrize(
+    ("path", "left"), [("/sale/bye", {"shop"}), ("/sale/hook", {"shop"}), ("/about", set())]
+)
 async def test_the_site_releases_from_the_room_of_the_path_and_from_a_free_one_all(
     rooms: list[Settings], path: str, left: set[str]
 ) -> None:
-    shop, sale = rooms
+    shop, sale = rooms = [rooms[0].model_copy(update={"paths": ("/shop/*",)}), rooms[1]]
     async with gated(releases, settings=rooms) as gate, client_of(gate) as visitor:
         await fill(visitor, shop)
         await fill(visitor, sale)
@@ -146,6 +148,19 @@ async def test_the_site_releases_from_the_room_of_the_path_and_from_a_free_one_a
         assert "waitroom-command" not in response.headers
         names = {f"waitroom-{shop.room}": "shop", f"waitroom-{sale.room}": "sale"}
         assert {names[cookie.name] for cookie in visitor.cookies.jar} == left
+
+
+@pytest.mark.parametrize("path", ["/sale/hook", "/about"])
+async def test_p4_a_release_takes_nobody_out_of_a_line(rooms: list[Settings], path: str) -> None:
+    shop, sale = rooms = [rooms[0].model_copy(update={"paths": ("/shop/*",)}), rooms[1]]
+    async with gated(releases, settings=rooms) as gate, client_of(gate) as other, client_of(gate) as visitor:
+        await fill(other, shop)
+        waits = (await visitor.post(f"{API}/join")).json()
+        await fill(visitor, sale)
+        await visitor.get(path)
+        assert {cookie.name for cookie in visitor.cookies.jar} == {f"waitroom-{shop.room}"}
+        told = (await visitor.get(f"{API}/status")).json()
+        assert (told["status"], told["number"]) == ("waiting", waits["number"])
 
 
 async def test_the_store_has_keys_of_its_own_for_each(rooms: list[Settings], store_url: str) -> None:
@@ -224,7 +239,7 @@ def test_rooms_by_flags(store_url: str) -> None:
     )
     assert (wrong.returncode, wrong.stderr) == (
         2,
-        "waitroom: --rooms sale names no room and setting: write --rooms sale__paths=/sale/*\n",
+        "waitroom: --rooms sale names no room and setting: write it as --rooms sale__paths=/sale/*\n",
     )
     missing = waitroom(
         "serve", "--redis-url", "redis://127.0.0.1:1", "--secret", SECRET, "--rooms", "s__capacity=1"

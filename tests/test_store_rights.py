@@ -34,6 +34,7 @@ def make_user(url: str, *lines: list[str], without: str = "") -> str:
     with stores.admin(url) as admin:
         everywhere = {"target_nodes": "all"} if parse(url).kind == "cluster" else {}
         admin.execute_command("ACL SETUSER", *told, **everywhere)
+        admin.script_flush()  # what other users have brought would do for this one
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{USER}:{PASSWORD}@{rest.rpartition('@')[2]}"
 

@@ -212,22 +212,38 @@ def demo(host: str, port: int, seed: int) -> None:
 @setting_flags("redis_url", "room")
 def status(as_json: bool, watch: bool, **flags: Any) -> None:
     """Look at rooms without touching them; with `--room`, at that one alone."""
-    # Looking needs no signing key, but real stores ask for one in the settings.
-    rooms = _rooms({"secret": "-" * 32, **flags})
+    only = flags.pop("room")
+    # Looking needs no signing key, but real stores ask for one in the settings; nor does it need paths.
+    rooms = _rooms({"secret": "-" * 32, **flags}, service=True)
     try:
-        looked_at = find_rooms(rooms, only=flags["room"])
-        while True:
-            told = asyncio.run(read_rooms(looked_at))
-            if watch and not as_json:
-                click.clear()
-            click.echo("\n".join(map(json.dumps, told)) if as_json else "\n\n".join(map(table, told)))
-            if not watch:
-                return
-            time.sleep(1)
+        looked_at = find_rooms(rooms, only)
+        if watch:
+            _watch(looked_at, as_json)
+        told = asyncio.run(read_rooms(looked_at))
+        click.echo(_shown(told, as_json))
     except WaitroomError as error:
         _fail(error, NO_STORE)
     except KeyboardInterrupt:
         return
+    if any("error" in fields for fields in told):
+        sys.exit(NO_STORE)
+
+
+def _watch(rooms: Sequence[tuple[Settings, str]], as_json: bool) -> NoReturn:
+    """Look again every second; a store that is away may come back."""
+    while True:
+        try:
+            shown = _shown(asyncio.run(read_rooms(rooms)), as_json)
+        except WaitroomError as error:
+            shown = _shown([{"room": settings.room, "error": str(error)} for settings, _ in rooms], as_json)
+        if not as_json:
+            click.clear()
+        click.echo(shown)
+        time.sleep(1)
+
+
+def _shown(told: Sequence[dict[str, Any]], as_json: bool) -> str:
+    return "\n".join(map(json.dumps, told)) if as_json else "\n\n".join(map(table, told))
 
 
 @main.command(

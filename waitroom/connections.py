@@ -111,7 +111,7 @@ class Link:
 
     async def find(self, pattern: str) -> list[str]:
         """Find the keys of a pattern, wherever they are; raises one of FAILURES."""
-        return [key async for key in self._client.scan_iter(pattern, count=1000)]
+        return [key async for key in self._client.scan_iter(pattern, count=1000, _type="HASH")]
 
     async def _in_turn(self, *command: Any, **options: Any) -> Any:
         try:
@@ -175,6 +175,6 @@ async def speaks(address: Address, *, tls: bool) -> bool:
                 writer.write(b"PING\r\n")
                 return (await reader.readline())[:1] in (b"+", b"-")
             finally:
-                writer.close()
+                writer.transport.abort()  # closing would wait for the other side
     except (OSError, TimeoutError):
         return False

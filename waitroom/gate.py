@@ -1,6 +1,7 @@
 """One room's gate as ASGI sees it: a request comes, the site is called, or the visitor waits."""
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from waitroom.pages import Pages, Scene
 from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.settings import Settings
-from waitroom.tickets import Credential, Pass, Proof, Ticket
+from waitroom.tickets import Credential, Pass, Ticket
 
 HTML = b"text/html; charset=utf-8"
 TRY_AGAIN_LATER = 1013
@@ -45,7 +46,7 @@ class Gate:
         """Let one request on a protected path through, or hold it."""
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
-            await self._serve(scope, receive, send, site, None)
+            await beside([self], scope, receive, send, site)
             return
         credential = await self._credential(scope)
         # The visitor may have a place all the same: nothing in the answer may replace it.
@@ -58,7 +59,7 @@ class Gate:
         if isinstance(decision, Admitted):
             await self._serve(scope, receive, send, site, decision, credential, unseen)
         elif isinstance(decision, Uncounted):
-            await self._serve(scope, receive, send, site, None)
+            await beside([self], scope, receive, send, site)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
@@ -74,11 +75,11 @@ class Gate:
         receive: Receive,
         send: Send,
         site: ASGIApp,
-        admitted: Admitted | None,
-        presented: Credential | None = None,
-        unseen: bool = False,
+        admitted: Admitted,
+        presented: Credential | None,
+        unseen: bool,
     ) -> None:
-        """Pass a request on to the site; the response goes back as it comes, piece by piece.
+        """Pass a visitor's request on to the site; the response goes back as it comes, piece by piece.
 
         Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
         """
@@ -90,20 +91,17 @@ class Gate:
                 kept, released = take_command(message.get("headers", ()))
                 if released:
                     kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
-                elif admitted is not None and not unseen:
+                elif not unseen:
                     kept = self._with_pass(scope, message["status"], kept, admitted, presented)
                 message = {**message, "headers": kept}
             await send(message)
 
         try:
-            if admitted is None:
-                await site(scope, receive, send_on)
-            else:
-                with self.room.sessions.open_request(admitted.latest):
-                    await site(self._inside(scope, admitted.latest), receive, send_on)
+            with self.room.sessions.open_request(admitted.latest):
+                await site(self._inside(scope, admitted.latest), receive, send_on)
         finally:
-            if released or (admitted and unseen):
-                await self._leave(admitted.latest if admitted else await self._credential(scope))
+            if released or unseen:
+                await self.release(admitted.latest)
 
     def _inside(self, scope: Scope, latest: Pass) -> Scope:
         """What the site sees besides: who is there."""
@@ -126,15 +124,15 @@ class Gate:
             headers = [*headers, (HEADER, token.encode())]
         return [*make_private(method, headers), cookie]
 
-    async def release(self, scope: Scope) -> None:
-        """End the session that a request belongs to, as the site has said."""
-        await self._leave(await self._credential(scope))
+    async def session_of(self, scope: Scope) -> Pass | None:
+        """The pass that a request carries, whatever path it asks for."""
+        credential = await self._credential(scope)
+        return credential if isinstance(credential, Pass) else None
 
-    async def _leave(self, credential: Credential | None) -> None:
-        if credential is None or isinstance(credential, Proof):
-            return
+    async def release(self, session: Pass) -> None:
+        """End a session, as the site has said."""
         try:
-            await self.room.leave(credential)
+            await self.room.leave(session)
         except StoreError as error:
             log.info("a released slot stays taken until its lease ends: %s", error)
 
@@ -189,6 +187,28 @@ class Gate:
         else:
             with self.room.sessions.open_request(admitted.latest):
                 await site(self._inside(scope, admitted.latest), receive, send)
+
+
+async def beside(gates: Sequence[Gate], scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
+    """Pass a request on that takes no place. The site may release the visitor from it all the same: that ends the
+    sessions which the request carries passes of, and takes nobody out of a line."""
+    ended: list[tuple[Gate, Pass]] = []
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept, released = take_command(message.get("headers", ()))
+            for gate in gates if released else ():
+                if session := await gate.session_of(scope):
+                    ended.append((gate, session))
+                    kept = [*make_private(scope["method"], kept), gate.cookies.clear(scope)]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    try:
+        await site(scope, receive, send_on)
+    finally:
+        for gate, session in ended:
+            await gate.release(session)
 
 
 async def deny(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Unpack
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waitroom.answers import problem
 from waitroom.areas import Areas
-from waitroom.caching import make_private
-from waitroom.commands import take_command
 from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
-from waitroom.gate import Gate, deny
+from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
 from waitroom.paths import strip_root
 from waitroom.rooms import check_together, load_rooms
@@ -134,7 +132,8 @@ class WaitingRoomMiddleware:
                 site = partial(gate.http, site=site)
             await gates[0].http(scope, receive, send, site)
         else:
-            await self._beside(scope, receive, send)
+            owners = self._areas.owners_of(path) or range(len(self._gates))
+            await beside([self._gates[room] for room in owners], scope, receive, send, self._site)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         site: ASGIApp = self._site
@@ -151,30 +150,11 @@ class WaitingRoomMiddleware:
         """The site, which sees none of the gates' credentials."""
         await self._app(self._stripper.strip(scope), receive, send)
 
-    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on that no room protects; from there too the site may release a visitor."""
-        released = False
-
-        async def send_on(message: Message) -> None:
-            nonlocal released
-            if message["type"] == "http.response.start":
-                kept, released = take_command(message.get("headers", ()))
-                if released:
-                    cleared = [gate.cookies.clear(scope) for gate in self._gates]
-                    kept = [*make_private(scope["method"], kept), *cleared]
-                message = {**message, "headers": kept}
-            await send(message)
-
-        try:
-            await self._site(scope, receive, send_on)
-        finally:
-            if released:
-                for gate in self._gates:
-                    await gate.release(scope)
-
 
 def _listed(settings: Settings | Sequence[Settings]) -> Sequence[Settings]:
     rooms = [settings] if isinstance(settings, Settings) else list(settings)
+    if not all(isinstance(room, Settings) for room in rooms):
+        raise SettingsError("settings= takes Settings, or a list of them: Settings(room=…, paths=…)")
     check_together(rooms)
     return rooms
 

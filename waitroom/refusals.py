@@ -44,7 +44,7 @@ def _wrong(error: Any, fields: Mapping[str, FieldInfo], prefix: str, own: Iterab
         return _unknown(variable, [f"{prefix}{field.upper()}" for field in fields])
     extra = fields[name].json_schema_extra
     allowed = extra["allowed"] if isinstance(extra, dict) else ""
-    if name == "secret" and error["input"] in ("", (), []):
+    if name == "secret" and not _readable(error["input"] or "").strip(", "):
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
     cause = error.get("ctx", {}).get("error")

@@ -44,10 +44,10 @@ class Routes:
             allowed = "GET, HEAD" if method == "GET" else method
             allow = [(b"allow", allowed.encode())]
             return problem(405, "no-such-method", f"Allowed here: {allowed}.", extra=allow)
-        if api is None:
-            return problem(404, "no-such-room", "There is no such room.")
         if handler is None:
             return text_answer(200, "alive") if route == "/livez" else await self._ready()
+        if api is None:
+            return problem(404, "no-such-room", "There is no such room.")
         try:
             return await handler(api, scope)
         except StoreError as error:
@@ -62,15 +62,18 @@ class Routes:
         return self._rooms.get(asked[0]) if len(asked) == 1 else None
 
     async def _ready(self) -> Response:
-        away = None
-        for api in self._rooms.values():
+        """Ready once a room has reached its store: an outage of another's must not take this process out."""
+        reached, troubles = False, []
+        for name, api in self._rooms.items():
             snapshot = api.room.snapshot
             await snapshot.fresh()
+            reached = reached or snapshot.window is not None
+            room = f" of the room {name}" if len(self._rooms) > 1 else ""
             if snapshot.window is None:
-                return text_answer(503, "not ready: the store has not been reached yet")
-            away = away or snapshot.away_since
-        if away:
-            return text_answer(
-                200, f"ready, but the store is away since {away.isoformat(timespec='seconds')}"
-            )
-        return text_answer(200, "ready")
+                troubles.append(f"the store{room} has not been reached yet")
+            elif snapshot.away_since:
+                since = snapshot.away_since.isoformat(timespec="seconds")
+                troubles.append(f"the store{room} is away since {since}")
+        if not reached:
+            return text_answer(503, f"not ready: {'; '.join(troubles)}")
+        return text_answer(200, f"ready, but {'; '.join(troubles)}" if troubles else "ready")

@@ -19,6 +19,7 @@ from waitroom.paths import check_pattern
 from waitroom.refusals import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
 
+ROOM_NAME = "[A-Za-z0-9_-]{1,40}"
 SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
 
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
         repr=False,
     )
     room: str = _setting(
-        "the room's name", "1 to 40 letters, digits, - and _", "default", pattern=r"^[A-Za-z0-9_-]{1,40}$"
+        "the room's name", "1 to 40 letters, digits, - and _", "default", pattern=f"^{ROOM_NAME}$"
     )
     paths: Patterns = _setting(
         "protected paths, comma-separated; `*` matches anything, the rest is literal",

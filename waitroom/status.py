@@ -47,10 +47,12 @@ def store_url(settings: Settings) -> str:
 def find_rooms(rooms: Sequence[Settings], only: str | None = None) -> list[tuple[Settings, str]]:
     """Find what to look at: the room named `only`, else those of the settings and all others in their stores.
 
-    Answers each with the url of its store; raises StoreError.
+    Answers each with the url of its store; raises StoreError where the embedded one is not plain to see.
     """
     if only is not None:
-        return [(rooms[0], store_url(rooms[0]))]
+        named = [settings for settings in rooms if settings.room == only]
+        settings = named[0] if named else rooms[0].model_copy(update={"room": only})
+        return [(settings, store_url(settings))]
     placed = [(settings, store_url(settings)) for settings in rooms]
     known = {(url, settings.room) for settings, url in placed}
     for settings, url in {url: (settings, url) for settings, url in placed}.values():
@@ -60,31 +62,42 @@ def find_rooms(rooms: Sequence[Settings], only: str | None = None) -> list[tuple
 
 
 async def read_rooms(rooms: Sequence[tuple[Settings, str]]) -> list[dict[str, Any]]:
-    """Read each room that is there; raises StoreError where none of them is."""
-    told = [fields for settings, url in rooms if (fields := await _read(settings, url))]
-    if not told:
+    """Read each room that has begun; one whose store fails has an `error` in place of its counts.
+
+    Raises StoreError where there is nothing else to tell.
+    """
+    told = await asyncio.gather(*(_read(settings, url) for settings, url in rooms))
+    begun = [fields for fields in told if fields]
+    if not begun:
         settings, url = rooms[0]
         raise StoreError(f"there is no room {settings.room!r} in the store at {shown_url(url)} yet")
-    return told
+    if all("error" in fields for fields in begun):
+        raise StoreError(begun[0]["error"])
+    return begun
 
 
 async def _names(settings: Settings, url: str) -> list[str]:
     store = Store(url, settings)
     try:
         return await store.rooms()
+    except StoreError:
+        return []  # reading its rooms will tell
     finally:
         await store.close()
 
 
 async def _read(settings: Settings, url: str) -> dict[str, Any] | None:
     store = Store(url, settings)
+    fields: dict[str, Any] = {"room": settings.room, "store": shown_url(url)}
     try:
         told = await store.look()
+    except StoreError as error:
+        return fields | {"error": str(error)}
     finally:
         await store.close()
     if not told:
         return None
-    fields: dict[str, Any] = {"room": settings.room, "store": shown_url(url), "epoch": told["epoch"]}
+    fields["epoch"] = told["epoch"]
     fields |= {name: None if told[name] is None else int(told[name]) for name in COUNTS}
     interval = told["interval_us"]
     return fields | {"window_interval": None if interval is None else int(interval) / 1_000_000}
@@ -92,6 +105,8 @@ async def _read(settings: Settings, url: str) -> dict[str, Any] | None:
 
 def table(fields: dict[str, Any]) -> str:
     """Lay out the status for a terminal."""
+    if "error" in fields:
+        return "{room:<13} {error}".format(**fields)
     entered = "{entered_in_interval} of {window_size} in the last {window_interval:g} s"
     rows: list[Row] = [
         ("room", "{room}  ({store})"),

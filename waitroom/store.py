@@ -6,6 +6,7 @@ One store, one truth: every transition of a room is one of the Lua scripts besid
 import asyncio
 import hashlib
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
-from waitroom.settings import Settings
+from waitroom.settings import ROOM_NAME, Settings
 from waitroom.store_errors import explained
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
@@ -183,7 +184,8 @@ class Store:
             return []
         except FAILURES as error:
             raise explained(error, self.url) from error
-        return sorted(key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
+        names = (key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
+        return sorted(name for name in names if re.fullmatch(ROOM_NAME, name))
 
     async def is_lasting(self) -> bool | None:
         """Tell whether the line would outlive the server: it writes to disk as it goes, or has a replica."""
