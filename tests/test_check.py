@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def test_a_user_who_may_not_ask_for_anything_else_is_told_what_is_not_known(
         client.execute_command("ACL", "DELUSER", user)
     assert status == 0
     assert [told["stores"][0][fact] for fact in ("version", "persistent")] == [None, None]
+    assert "this user may not call INFO" in str(told["findings"])
 
 
 def test_a_store_that_forgets_is_warned_of(tmp_path: Path, room: str) -> None:
@@ -115,6 +117,49 @@ def test_a_store_that_is_away_has_status_3(room: str) -> None:
     assert GOOD not in done.stdout
 
 
+def test_a_full_store_and_one_that_only_reads_are_told_as_what_they_are(tmp_path: Path, room: str) -> None:
+    with stores.redis_server(tmp_path) as url, stores.admin(url) as client:
+        client.config_set("maxmemory", "100kb")
+        done = waitroom("check", "/", *on(url, room))
+        assert (done.returncode, "used memory > 'maxmemory'" in done.stdout) == (3, True), done.stdout
+        client.config_set("maxmemory", "0")
+        client.replicaof("127.0.0.1", 1)
+        done = waitroom("check", "/", *on(url, room))
+        assert (done.returncode, "read only replica" in done.stdout) == (3, True), done.stdout
+        assert "may not call" not in done.stdout
+
+
+def test_rights_are_tried_for_each_room(any_store_url: str, room: str) -> None:
+    user = f"one-{room}"
+    with stores.admin(any_store_url) as client:
+        client.execute_command("ACL", "SETUSER", user, "on", ">pass", f"~waitroom:{{{room}}}:*", "+@all")
+        url = f"unix://{user}:pass@{any_store_url.removeprefix('unix://')}"
+        assert waitroom("check", "/", *on(url, room)).returncode == 0
+        done = waitroom("check", "/", "--rooms", "sale__paths=/sale", *on(url, room))
+        client.execute_command("ACL", "DELUSER", user)
+    assert (done.returncode, "to access" in done.stdout) == (3, True), done.stdout
+
+
+def test_a_store_that_hangs_is_given_up(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_checks, "PATIENCE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"redis://127.0.0.1:{hangs.getsockname()[1]}"
+        done = CliRunner().invoke(main, ["check", "/", *on(url, room)])
+    assert (done.exit_code, "does not answer within 0.2 s" in done.output) == (3, True), done.output
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example", "a%00b", "b..c"])
+def test_a_host_that_cannot_be_looked_up_is_told(host: str, room: str) -> None:
+    done = waitroom("check", "/", *on(f"redis://{host}", room))
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "a host is no name that can be looked up" in done.stdout
+
+
+def test_a_service_needs_no_paths() -> None:
+    assert waitroom("check", "--rooms", "sale__capacity=1").returncode == 2
+    assert waitroom("check", "--rooms", "sale__capacity=1", "--service").returncode == 0
+
+
 def test_each_store_of_several_rooms_is_tried_once(store_url: str, room: str) -> None:
     rooms = ("a__paths=/a", "b__paths=/b", "b__redis_url=redis://127.0.0.1:1")
     flags = [part for setting in rooms for part in ("--rooms", setting)]
@@ -133,7 +178,8 @@ def test_wrong_settings_are_all_told_with_status_2() -> None:
         "WAITROOM_PATHS",
         "WAITROOM_CAPACITY",
     ]
-    assert waitroom("check", "nonsense").returncode == 2
+    status, told = checked("nonsense", "/")
+    assert (status, [url["url"] for url in told["urls"]], len(told["stores"])) == (2, ["/"], 1)
     assert waitroom("check", "--rooms", "x").returncode == 2
     assert waitroom("check", WAITROOM_CAPACTY="1", WAITROOM_PATH="/").stdout.count("no such setting") == 2
 
@@ -150,7 +196,7 @@ async def test_without_a_server_to_embed_it_says_what_to_install(monkeypatch: py
         raise EmbeddedError("there is no server to embed")
 
     monkeypatch.setattr(store_checks, "share", fail)
-    report, (finding,) = await check_store(load())
+    report, (finding,) = await check_store([load()])
     assert (report.latency_ms, finding.level, finding.message) == (
         None,
         "error",
@@ -159,11 +205,11 @@ async def test_without_a_server_to_embed_it_says_what_to_install(monkeypatch: py
 
 
 def test_slow_stores_and_far_clocks_are_told() -> None:
-    found = _findings(StoreReport("redis://far", latency_ms=80.5, clock_offset_ms=-7200_000))
+    found = _findings(StoreReport("redis://far", version="8.0", latency_ms=80.5, clock_offset_ms=-7200_000))
     assert [finding.level for finding in found] == ["warning", "note"]
     assert "answers in 80.5 ms; a call is given up after 250 ms" in found[0].message
     assert "its clock is -7200.0 s off" in found[1].message
-    assert _findings(StoreReport("redis://near", latency_ms=0.5, clock_offset_ms=900)) == []
+    assert _findings(StoreReport("redis://near", version="8.0", latency_ms=0.5, clock_offset_ms=900)) == []
 
 
 def test_proxies_are_also_taken_from_the_servers_variable(monkeypatch: pytest.MonkeyPatch) -> None:

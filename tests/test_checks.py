@@ -7,7 +7,6 @@ import pytest
 
 from tests.conftest import SECRET
 from waitroom.checks import Finding, Judged, check_settings, judge
-from waitroom.errors import SettingsError
 from waitroom.rooms import load_rooms
 from waitroom.settings import Settings
 
@@ -21,7 +20,8 @@ ROOMS = load_rooms(
 
 
 def found(rooms: tuple[Settings, ...], *urls: str, proxies: str | None = "10.0.0.1") -> list[Finding]:
-    return check_settings(rooms, judge(rooms, urls or ("/",)), proxies)
+    judged, wrong = judge(rooms, urls or ("/",))
+    return [*wrong, *check_settings(rooms, judged, proxies)]
 
 
 def only(**keywords: Any) -> tuple[Settings, ...]:
@@ -48,19 +48,31 @@ def only(**keywords: Any) -> tuple[Settings, ...]:
     ],
 )
 def test_a_url_is_judged_by_room_and_rule(url: str, expected: Judged) -> None:
-    assert judge(ROOMS, [url]) == [expected]
+    assert judge(ROOMS, [url]) == ([expected], [])
 
 
 def test_a_path_that_no_room_has_is_free() -> None:
-    assert judge(only(paths="/shop"), ["/about"]) == [Judged("/about", "/about", "free")]
+    assert judge(only(paths="/shop"), ["/about"]) == ([Judged("/about", "/about", "free")], [])
 
 
-@pytest.mark.parametrize("url", ["shop", "ftp://shop.example/x", "http:///x", "", "*"])
-def test_what_is_no_url_is_told(url: str) -> None:
-    with pytest.raises(
-        SettingsError, match=r"is no URL: write https://host/path, or a path that begins with /"
-    ):
-        judge(ROOMS, [url])
+@pytest.mark.parametrize(
+    "url",
+    ["shop", "ftp://shop.example/x", "http:///x", "", "*", "http://[::1", "http://shop\u2100.example/x"],
+)
+def test_what_is_no_url_is_told_beside_the_rest(url: str) -> None:
+    judged, (finding,) = judge(ROOMS, [url, "/"])
+    assert [entry.url for entry in judged] == ["/"]
+    assert (finding.level, finding.about) == ("error", url)
+    assert finding.message == "is no URL: write https://host/path, or a path that begins with /"
+
+
+@pytest.mark.parametrize(
+    ("url", "treatment"),
+    [("/app/sale/hook", "excluded"), ("/app/_waitroom/window", "own route"), ("//[x", "gated")],
+)
+def test_the_root_path_is_taken_off_as_the_server_does(url: str, treatment: str) -> None:
+    judged, _ = judge(ROOMS, [url], "/app")
+    assert judged[0].treatment == treatment
 
 
 def test_good_settings_give_no_warning() -> None:
@@ -72,6 +84,17 @@ def test_a_made_up_secret_is_told_without_being_shown(secret: str) -> None:
     (finding,) = found(only(secret=secret))
     assert (finding.level, finding.about) == ("warning", "WAITROOM_SECRET")
     assert secret not in str(finding)
+
+
+def test_findings_name_the_variable_of_the_room_and_what_is_taken_over_once(tmp_path: Path) -> None:
+    (tmp_path / "waiting.html").write_text("{{ no such thing }}")
+    own = only(rooms={"sale": {"paths": "/sale/*", "secret": SECRET, "templates": tmp_path}})
+    assert {finding.about for finding in found(own)} == {
+        "WAITROOM_ROOMS__SALE__SECRET",
+        "WAITROOM_ROOMS__SALE__TEMPLATES",
+    }
+    over = only(secret=SECRET, rooms={"sale": {"paths": "/sale/*"}})
+    assert [finding.about for finding in found(over)] == ["WAITROOM_SECRET"]
 
 
 def test_random_keys_are_not_taken_for_made_up_ones() -> None:
@@ -99,6 +122,7 @@ def test_a_cookie_for_a_whole_domain_is_noted() -> None:
         ({}, "/", None, "note"),
         ({"cookie_secure": "always"}, "https://shop.example/", None, None),
         ({}, "https://shop.example/", "10.0.0.1", None),
+        ({}, "/", "10.0.0.1,*", "note"),
     ],
 )
 def test_a_proxy_that_is_not_named(
@@ -106,7 +130,7 @@ def test_a_proxy_that_is_not_named(
 ) -> None:
     findings = found(only(**keywords), url, proxies=proxies)
     assert [finding.level for finding in findings] == ([level] if level else [])
-    assert all("--forwarded-allow-ips" in finding.message for finding in findings)
+    assert all(finding.about == "FORWARDED_ALLOW_IPS" for finding in findings)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +159,22 @@ def test_the_cure_names_the_variable_of_the_room() -> None:
     (finding,) = found(ROOMS, "/sale/return")
     assert "WAITROOM_ROOMS__SALE__EXCLUDE=/sale/hook,/sale/return" in finding.message
     assert "WAITROOM_ROOMS__SALE__COOKIE_SAMESITE=none" in finding.message
+
+
+def test_with_strict_cookies_any_return_is_trouble() -> None:
+    (finding,) = found(only(cookie_samesite="strict"), "/checkout/return")
+    assert "where that page sends them from another site" in finding.message
+
+
+@pytest.mark.parametrize("url", ["/x*/return", "/a,b/return", "/sale//return", "/a%3Fb/return"])
+def test_a_path_that_is_no_pattern_of_itself_is_not_written_as_one(url: str) -> None:
+    findings = found(only(), url)
+    assert all("let it pass with a pattern in WAITROOM_EXCLUDE" in finding.message for finding in findings)
+    assert findings
+
+
+def test_a_path_of_two_rooms_is_told_for_both() -> None:
+    assert len(found(ROOMS, "/x/../sale/return")) == 2
 
 
 def test_with_cookies_for_other_sites_a_return_is_no_trouble() -> None:

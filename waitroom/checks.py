@@ -1,9 +1,8 @@
 """What `waitroom check` says of the settings, and of the URLs that it is given; asks no store."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +10,7 @@ from waitroom.areas import Areas
 from waitroom.environment import PREFIX, ROOMS
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import Pages
+from waitroom.paths import check_pattern, strip_root
 from waitroom.settings import Settings
 
 Level = Literal["note", "warning", "error"]
@@ -46,18 +46,29 @@ class Judged:
 
 def path_of(url: str) -> str:
     """The path that a server makes of a URL, or of a path alone; raises SettingsError where it is neither."""
-    parts = urlsplit(url)
     if url.startswith("/"):
-        return unquote(url.partition("?")[0].partition("#")[0])
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise SettingsError(f"{url!r} is no URL: write https://host/path, or a path that begins with /")
-    return unquote(parts.path) or "/"
+        return unquote(re.split(r"[?#]", url, maxsplit=1)[0])
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return unquote(parts.path) or "/"
+    except ValueError:
+        pass
+    raise SettingsError("is no URL: write https://host/path, or a path that begins with /")
 
 
-def judge(rooms: Sequence[Settings], urls: Sequence[str]) -> list[Judged]:
-    """Tell of each URL which rooms have it, and by which rule; raises SettingsError."""
+def judge(
+    rooms: Sequence[Settings], urls: Sequence[str], root_path: str = ""
+) -> tuple[list[Judged], list[Finding]]:
+    """Tell of each URL which rooms have it, and by which rule; findings are for what is no URL."""
     areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
-    return [_judge(rooms, areas, url, path_of(url)) for url in urls]
+    judged, findings = [], []
+    for url in urls:
+        try:
+            judged.append(_judge(rooms, areas, url, strip_root(path_of(url), root_path)))
+        except SettingsError as error:
+            findings.append(Finding("error", url, str(error)))
+    return judged, findings
 
 
 def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judged:
@@ -71,8 +82,29 @@ def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judg
 
 def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
     """Find what is unwise in settings that are valid; `proxies` are those that the server believes, if named."""
-    each = chain.from_iterable((*_pages(settings), *_cookie(settings)) for settings in rooms)
-    return [*_secrets(rooms), *each, *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
+    found = [finding for settings in rooms for finding in _room(rooms, settings)]
+    # What a further room has taken over is told of the plain setting alone.
+    each = {finding.message: finding for finding in reversed(found)}
+    return [*reversed(each.values()), *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
+
+
+def _room(rooms: Sequence[Settings], settings: Settings) -> Iterator[Finding]:
+    try:
+        Pages(settings.templates)
+    except WaitroomError as error:
+        yield Finding("error", variable(rooms, settings, "templates"), str(error))
+    if any(MADE_UP.search(key.lower()) or len(set(key)) < FEWEST_CHARACTERS for key in settings.secret):
+        message = (
+            "a key looks made up or copied from an example: whoever guesses it signs places and passes of their "
+            "own; make one with `waitroom keygen`"
+        )
+        yield Finding("warning", variable(rooms, settings, "secret"), message)
+    if settings.cookie_domain:
+        message = (
+            f"every host below {settings.cookie_domain} sees the gate's cookie and can set it; without a domain "
+            "the browser keeps it for this host alone"
+        )
+        yield Finding("note", variable(rooms, settings, "cookie_domain"), message)
 
 
 def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:
@@ -81,43 +113,13 @@ def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:
     return f"{prefix}{name.upper()}"
 
 
-def _secrets(rooms: Sequence[Settings]) -> list[Finding]:
-    keys = set(chain.from_iterable(settings.secret for settings in rooms))
-    if not any(MADE_UP.search(key.lower()) or len(set(key)) < FEWEST_CHARACTERS for key in keys):
-        return []
-    return [
-        Finding(
-            "warning",
-            f"{PREFIX}SECRET",
-            "a key looks made up or copied from an example: whoever guesses it signs places and passes of their "
-            "own; make one with `waitroom keygen`",
-        )
-    ]
-
-
-def _pages(settings: Settings) -> list[Finding]:
-    try:
-        Pages(settings.templates)
-    except WaitroomError as error:
-        return [Finding("error", f"{PREFIX}TEMPLATES", str(error))]
-    return []
-
-
-def _cookie(settings: Settings) -> list[Finding]:
-    if settings.cookie_domain is None:
-        return []
-    return [
-        Finding(
-            "note",
-            f"{PREFIX}COOKIE_DOMAIN",
-            f"every host below {settings.cookie_domain} sees the cookie of the room {settings.room!r} and can "
-            "set it; without a domain the browser keeps it for this host alone",
-        )
-    ]
-
-
 def _proxies(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
     automatic = [settings for settings in rooms if settings.cookie_secure == "auto"]
+    if proxies is not None and "*" in proxies.split(","):
+        message = (
+            "every proxy is believed: fine where nothing but the proxy can reach the server, else name it"
+        )
+        return [Finding("note", "FORWARDED_ALLOW_IPS", message)]
     if proxies is not None or not automatic:
         return []
     cure = f"name the proxy's address with --forwarded-allow-ips, or set {PREFIX}COOKIE_SECURE=always"
@@ -137,30 +139,44 @@ def _callbacks(rooms: Sequence[Settings], urls: Sequence[Judged]) -> list[Findin
         message = "none were given: name those that payment pages and webhooks come to, to have them judged"
         return [Finding("note", "URLs", message)]
     by_name = {settings.room: settings for settings in rooms}
-    findings = []
-    for judged in urls:
-        if judged.treatment == "gated":
-            room, pattern = judged.rules[0]
-            findings += _callback(rooms, by_name[room], judged, pattern)
-    return findings
+    return [
+        finding
+        for judged in urls
+        if judged.treatment == "gated"
+        for room, pattern in judged.rules
+        for finding in _callback(rooms, by_name[room], judged, pattern)
+    ]
 
 
 def _callback(rooms: Sequence[Settings], settings: Settings, judged: Judged, pattern: str) -> list[Finding]:
     words = WORDS.findall(judged.path.lower())
-    free = f"{variable(rooms, settings, 'exclude')}={','.join((*settings.exclude, judged.path))}"
     samesite = settings.cookie_samesite.capitalize()
+    free = _exclusion(rooms, settings, judged.path)
     findings = []
     if any(map(FROM_SERVERS.fullmatch, words)):
         message = (
             f"looks like a call by another server, which keeps no cookies: gated by {pattern} it is held whenever "
-            f"there is a line; let it pass with {free}"
+            f"there is a line; {free}"
         )
         findings.append(Finding("warning", judged.url, message))
     if any(map(FROM_BROWSERS.fullmatch, words)) and samesite != "None":
+        how = "sends them" if samesite == "Strict" else "sends a form (POST)"
         message = (
-            "looks like a return from a payment page: where that page sends a form (POST) from another site, the "
-            f"browser keeps a SameSite={samesite} cookie back and the visitor is held; let the path pass with "
-            f"{free}, or on https set {variable(rooms, settings, 'cookie_samesite')}=none"
+            f"looks like a return from a payment page: where that page {how} from another site, the browser keeps "
+            f"a SameSite={samesite} cookie back and the visitor is held; {free}, or on https set "
+            f"{variable(rooms, settings, 'cookie_samesite')}=none"
         )
         findings.append(Finding("warning", judged.url, message))
     return findings
+
+
+def _exclusion(rooms: Sequence[Settings], settings: Settings, path: str) -> str:
+    """How to let a path pass; written out where the path as it stands is a pattern that means it alone."""
+    exclude = variable(rooms, settings, "exclude")
+    try:
+        check_pattern(path)
+    except SettingsError:
+        return f"let it pass with a pattern in {exclude}"
+    if "*" in path or "," in path:
+        return f"let it pass with a pattern in {exclude}"
+    return f"let it pass with {exclude}={','.join((*settings.exclude, path))}"

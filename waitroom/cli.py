@@ -252,17 +252,26 @@ def _shown(told: Sequence[dict[str, Any]], as_json: bool) -> str:
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @click.option("--json", "as_json", is_flag=True, help="for programs: one document")
 @click.option("--strict", is_flag=True, help=f"exit status {WARNED} where there are warnings")
+@click.option("--service", is_flag=True, help="as `waitroom serve` runs it: rooms need no paths")
+@click.option("--root-path", default="", help="path that a proxy in front has taken off, and the URLs have")
 @click.option("--forwarded-allow-ips", default=None, help="proxies whose headers the server will believe")
 @setting_flags()
 def check(
-    urls: tuple[str, ...], as_json: bool, strict: bool, forwarded_allow_ips: str | None, **flags: Any
+    urls: tuple[str, ...],
+    as_json: bool,
+    strict: bool,
+    service: bool,
+    root_path: str,
+    forwarded_allow_ips: str | None,
+    **flags: Any,
 ) -> None:
     """Find out before visitors do."""
     try:
-        rooms = load_rooms(**_given(flags))
-        report = check_all(rooms, urls, forwarded_allow_ips or named_proxies())
+        rooms = load_rooms(**_given(flags), service=service)
     except SettingsError as error:
         report = refused(error)
+    else:
+        report = check_all(rooms, urls, root_path, forwarded_allow_ips or named_proxies())
     click.echo(json.dumps(as_document(report)) if as_json else as_text(report))
     if report.is_store_unusable:
         sys.exit(NO_STORE)

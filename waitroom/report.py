@@ -38,17 +38,21 @@ def refused(error: SettingsError) -> Report:
     return Report(findings=[Finding("error", "settings", message) for message in (str(error), *error.others)])
 
 
-def check(rooms: Sequence[Settings], urls: Sequence[str], proxies: str | None) -> Report:
-    """Look into all of it; raises SettingsError for what is no URL."""
-    judged = judge(rooms, urls)
-    findings = check_settings(rooms, judged, proxies)
-    stores, of_stores = [], []
-    for settings in {settings.redis_url: settings for settings in rooms}.values():
-        report, found = asyncio.run(check_store(settings))
-        stores.append(report)
-        of_stores += found
+def check(rooms: Sequence[Settings], urls: Sequence[str], root_path: str, proxies: str | None) -> Report:
+    """Look into all of it."""
+    judged, of_urls = judge(rooms, urls, root_path)
+    by_url: dict[str, list[Settings]] = {}
+    for settings in rooms:
+        by_url.setdefault(settings.redis_url, []).append(settings)
+    stores, of_stores = asyncio.run(_check_stores(list(by_url.values())))
     unusable = any(finding.level == "error" for finding in of_stores)
-    return Report(rooms, judged, stores, [*of_stores, *findings], unusable)
+    findings = [*of_stores, *of_urls, *check_settings(rooms, judged, proxies)]
+    return Report(rooms, judged, stores, findings, unusable)
+
+
+async def _check_stores(stores: Sequence[Sequence[Settings]]) -> tuple[list[StoreReport], list[Finding]]:
+    told = await asyncio.gather(*map(check_store, stores))
+    return [report for report, _ in told], [finding for _, found in told for finding in found]
 
 
 def as_document(report: Report) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
 
 KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
@@ -197,6 +198,13 @@ class Store:
         except FAILURES as error:
             raise explained(error, self.url) from error
         return bool(kept.get("aof_enabled") or copied.get("connected_slaves"))
+
+    async def try_write(self) -> None:
+        """Write something and take it away, as one transition; raises where the store takes no more."""
+        try:
+            await self._link().call("EVAL", TRIAL, 1, f"waitroom:{{{self._room}}}:trial")
+        except FAILURES as error:
+            raise explained(error, self.url) from error
 
     async def missing_rights(self) -> list[str]:
         """Try what the scripts do, and tell which commands of theirs this user is denied; leaves nothing behind."""

@@ -1,6 +1,8 @@
 """What `waitroom check` finds out about a store: whether it will do, what this user may not, how it answers."""
 
+import asyncio
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from waitroom.checks import Finding, Level
@@ -13,6 +15,7 @@ from waitroom.store_url import shown_url
 from waitroom.together import BUDGET_SECONDS
 
 ROUND_TRIPS = 5
+PATIENCE_SECONDS = 5.0
 SLOW_SECONDS = BUDGET_SECONDS / 5
 """A round trip beyond which the time a visitor waits for the store at most is soon used up."""
 FAR_SECONDS = 5.0
@@ -35,16 +38,17 @@ class StoreReport:
     clock_offset_ms: float | None = None
 
 
-async def check_store(settings: Settings) -> tuple[StoreReport, list[Finding]]:
-    """Try one room's store; an error among the findings means that it can't be used."""
-    if not settings.redis_url.startswith("embedded://"):
-        return await _try(Store(settings.redis_url, settings))
+async def check_store(rooms: Sequence[Settings]) -> tuple[StoreReport, list[Finding]]:
+    """Try the store of these rooms, which is one; an error among the findings means that it can't be used."""
+    url = rooms[0].redis_url
+    if not url.startswith("embedded://"):
+        return await _try(url, rooms)
     try:
-        shared = share()
+        shared = await asyncio.to_thread(share)
     except EmbeddedError as error:
         return StoreReport("embedded://"), [Finding("error", "embedded://", str(error))]
     try:
-        report, findings = await _try(Store(shared.url, settings))
+        report, findings = await _try(shared.url, rooms)
     finally:
         shared.close()
     return report, [*(finding for finding in findings if finding.level == "error"), _alone()]
@@ -58,28 +62,38 @@ def _alone() -> Finding:
     return Finding("note", "embedded://", message)
 
 
-async def _try(store: Store) -> tuple[StoreReport, list[Finding]]:
-    shown = shown_url(store.url)
+async def _try(url: str, rooms: Sequence[Settings]) -> tuple[StoreReport, list[Finding]]:
+    shown = shown_url(url)
+    stores = [Store(url, settings) for settings in rooms]
     try:
-        report = await _asked(store, shown)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            report = await _asked(stores, shown)
+    except TimeoutError:
+        message = f"the store at {shown} does not answer within {PATIENCE_SECONDS:g} s"
+        return StoreReport(shown), [Finding("error", shown, message)]
     except StoreError as error:
         return StoreReport(shown), [Finding("error", shown, str(error))]
     finally:
-        await store.close()
+        for store in stores:
+            await store.close()
     return report, _findings(report)
 
 
-async def _asked(store: Store, shown: str) -> StoreReport:
-    facts = await store.facts()
-    missing = await store.missing_rights()
+async def _asked(stores: Sequence[Store], shown: str) -> StoreReport:
+    first = stores[0]
+    facts = await first.facts()
+    # Rights may be granted for the keys of some rooms alone.
+    missing = sorted({name for store in stores for name in await store.missing_rights()})
     report = StoreReport(shown, **facts._asdict(), missing_rights=missing)
     if missing:
         return report
-    await store.look()
-    clocked = [await store.clock() for _ in range(ROUND_TRIPS)]
+    for store in stores:
+        await store.try_write()
+        await store.look()  # the way that all scripts are called
+    clocked = [await first.clock() for _ in range(ROUND_TRIPS)]
     return replace(
         report,
-        persistent=await store.is_lasting(),
+        persistent=await first.is_lasting(),
         latency_ms=round(statistics.median(round_trip for round_trip, _ in clocked) * 1000, 2),
         # The quickest answer tells the time best.
         clock_offset_ms=round(min(clocked).ahead * 1000, 1),
@@ -99,6 +113,9 @@ def _findings(report: StoreReport) -> list[Finding]:
             "set maxmemory-policy noeviction"
         )
         found.append(("warning", message))
+    if report.version is None:
+        message = "this user may not call INFO: its version, maxmemory-policy and persistence are not known"
+        found.append(("note", message))
     if report.persistent is False:
         message = "neither an append-only file nor a replica: a restart begins a new line; set appendonly yes"
         found.append(("warning", message))

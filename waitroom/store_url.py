@@ -133,10 +133,16 @@ def _addresses(hosts: str, default_port: int) -> tuple[Address, ...]:
     try:
         parts = [urlsplit(f"//{host}") for host in hosts.split(",")]
         addresses = [(unquote(part.hostname or ""), part.port) for part in parts]
+        for host, _ in addresses:
+            host.encode("idna")  # as it will be looked up
+    except UnicodeError as error:
+        raise StoreUrlError("a host is no name that can be looked up") from error
     except ValueError as error:
         raise StoreUrlError(
             "a port is a number from 1 to 65535; a password's / ? # have to be written %2F %3F %23"
         ) from error
+    if any("\0" in host for host, _ in addresses):
+        raise StoreUrlError("a host is no name that can be looked up")
     if any(not host for host, _ in addresses):
         raise StoreUrlError("a host is missing")
     if any(port == 0 for _, port in addresses):

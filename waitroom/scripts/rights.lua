@@ -1,19 +1,26 @@
 -- rights: which of the commands that the other scripts call this user may not; leaves nothing behind.
 --
 -- KEYS    1 a hash, 2 a list, 3 a zset: keys of the room that nothing else uses
--- answer  the names of the commands that are denied, in lower case
+-- answer  the names of the commands that are denied, in lower case; what else is wrong is the script's error
 
 local HASH, LIST, ZSET = unpack(KEYS)
+
+local DENIALS = {'NOPERM', 'ACL failure', "can't run"} -- of Redis and Valkey, by versions
 
 local denied = {}
 
 local function may(command, ...)
   local answer = redis.pcall(command, ...)
-  local is_denied = type(answer) == 'table' and answer.err ~= nil
-  if is_denied then
-    denied[#denied + 1] = string.lower(command)
+  if type(answer) ~= 'table' or not answer.err then
+    return true
   end
-  return not is_denied
+  for _, words in ipairs(DENIALS) do
+    if string.find(answer.err, words, 1, true) then
+      denied[#denied + 1] = string.lower(command)
+      return false
+    end
+  end
+  error(answer)
 end
 
 may('TIME')
