@@ -14,6 +14,11 @@ def gated_site() -> WaitingRoomMiddleware:
     return WaitingRoomMiddleware(site)
 
 
+def made_site() -> WaitingRoomMiddleware:
+    """Wrap the site that the function given to `waitroom run --factory` makes."""
+    return WaitingRoomMiddleware(import_from_string(handed_down())())
+
+
 def service() -> WaitingRoomMiddleware:
     """Serve the routes with no site behind them, as `waitroom serve` does."""
     settings = load(paths=())
