@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -121,8 +123,15 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    trust: ssl.SSLContext | None = None
+    """Where it speaks TLS: who is believed."""
     said: str = ""
     """All it printed, once it has ended."""
+
+    @property
+    def verify(self) -> ssl.SSLContext | bool:
+        """For httpx."""
+        return self.trust or True
 
     def printed(self) -> str:
         return self.log.read_text("utf-8", "replace")
@@ -136,17 +145,27 @@ def free_port() -> int:
 
 @contextmanager
 def started(
-    command: list[str], environment: Mapping[str, str], port: int, cwd: Path | None = None
+    command: list[str],
+    environment: Mapping[str, str],
+    port: int,
+    cwd: Path | None = None,
+    *,
+    base: str = "",
+    trust: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
-    """Run a command that serves on `port` until the block ends; waits until it answers probes."""
+    """Run a command that serves on `port` until the block ends; waits until it answers probes.
+
+    `base` is where its gate stands; with `trust` it speaks TLS.
+    """
     with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
         log = Path(folder, "log")
         with log.open("wb") as out:
             env = {**os.environ, **environment}
             process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
-        server = Server(f"http://127.0.0.1:{port}", process, log, dict(environment))
+        url = f"http{'s' if trust else ''}://127.0.0.1:{port}"
+        server = Server(url, process, log, dict(environment), trust)
         try:
-            _await_ready(server)
+            _await_ready(server, base)
             yield server
         finally:
             process.terminate()
@@ -160,11 +179,14 @@ def started(
                 server.said = server.printed()
 
 
-def _await_ready(server: Server) -> None:
+def _await_ready(server: Server, base: str) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
-            if httpx.get(f"{server.url}/_waitroom/readyz", timeout=5).status_code == 200:
+            if (
+                httpx.get(f"{server.url}{base}{API}/readyz", verify=server.verify, timeout=5).status_code
+                == 200
+            ):
                 return
         except httpx.TransportError:
             pass
@@ -190,6 +212,33 @@ def uvicorn(app: str, workers: int = 1, arguments: tuple[str, ...] = (), **setti
     ]
     environment = {f"WAITROOM_{name.upper()}": str(value) for name, value in settings.items()}
     with started(command, environment, port) as server:
+        yield server
+
+
+LISTEN = {
+    "uvicorn": "--port {port}",
+    "granian": "--port {port}",
+    "hypercorn": "--bind 127.0.0.1:{port}",
+    "gunicorn": "--bind 127.0.0.1:{port} --no-control-socket",
+    "waitroom": "--port {port}",
+}
+
+
+@contextmanager
+def serving(
+    line: str,
+    cwd: Path | None = None,
+    *,
+    base: str = "",
+    trust: ssl.SSLContext | None = None,
+    **settings: Any,
+) -> Iterator[Server]:
+    """Run a server by a line of the shell, on a free port; keywords become `WAITROOM_` variables."""
+    port = free_port()
+    words = shlex.split(line)
+    command = [sys.executable, "-m", *words, *LISTEN[words[0]].format(port=port).split()]
+    environment = {f"WAITROOM_{name.upper()}": str(value) for name, value in settings.items()}
+    with started(command, environment, port, cwd, base=base, trust=trust) as server:
         yield server
 
 

@@ -82,6 +82,26 @@ def test_a_wrong_target_ends_with_one_line_and_status_2(target: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["tests.sites:plain_site"],
+            "tests.sites:plain_site is not an ASGI app; if it makes one, add --factory",
+        ),
+        (
+            ["--factory", "tests.sites:site"],
+            "tests.sites:site can't be called without arguments; if it is an",
+        ),
+    ],
+)
+def test_a_factory_and_an_app_are_told_apart(arguments: list[str], said: str) -> None:
+    done = waitroom("run", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"waitroom: {said}")
+    assert done.stderr.count("\n") == 1
+
+
 def store_fails(url: str, *arguments: str) -> str:
     done = waitroom(*(arguments or ("serve",)), WAITROOM_REDIS_URL=url, WAITROOM_SECRET=SECRET)
     assert (done.returncode, done.stdout) == (3, "")

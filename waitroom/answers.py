@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from waitroom.places import AWAY_POLL
 
@@ -20,9 +21,18 @@ HEADERS: Extra = [
 STRICTEST = b"default-src 'none'; frame-ancestors 'none'"
 
 
+class _Answer(Response):
+    """A response that sends no body to HEAD: over HTTP/2 not every server takes it off."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "HEAD":
+            self.body = b""
+        await super().__call__(scope, receive, send)
+
+
 def answer(status: int, body: bytes, media_type: bytes, extra: Extra | None = None) -> Response:
     """Build a response with the headers that all of the gate's own have."""
-    response = Response(body, status)
+    response = _Answer(body, status)
     length = [] if status == 204 else [(b"content-length", b"%d" % len(body)), (b"content-type", media_type)]
     given = extra or []
     names = {name for name, _ in given}

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -117,20 +118,30 @@ def main() -> None:
 
 @main.command(help="Serve TARGET, an ASGI app such as shop:app, behind the gate.")
 @click.argument("target")
+@click.option("--factory", is_flag=True, help="TARGET is a function without arguments that makes the app")
 @server_flags
 @setting_flags()
-def run(target: str, **flags: Any) -> None:
+def run(target: str, factory: bool, **flags: Any) -> None:
     """Wrap any ASGI app without a change to its code."""
-    _check_target(target)
-    _serve("waitroom.serving:gated_site", target, flags)
+    _check_target(target, factory)
+    _serve(f"waitroom.serving:{'made' if factory else 'gated'}_site", target, flags)
 
 
-def _check_target(target: str) -> None:
+def _check_target(target: str, factory: bool) -> None:
     sys.path.insert(0, ".")
     try:
-        import_from_string(target)
+        found = import_from_string(target)
     except (ImportFromStringError, SettingsError) as error:
         _fail(error, WRONG_SETTING)
+    try:
+        signature(found).bind(*(() if factory else ("scope", "receive", "send")))
+    except ValueError:
+        pass  # compiled code may not tell what it takes
+    except TypeError:
+        wrong = f"{target} is not an ASGI app; if it makes one, add --factory"
+        if factory:
+            wrong = f"{target} can't be called without arguments; if it is an ASGI app, leave out --factory"
+        _fail(WaitroomError(wrong), WRONG_SETTING)
 
 
 @main.command(help="Serve the site at UPSTREAM, such as http://127.0.0.1:8080, behind the gate.")

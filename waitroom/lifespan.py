@@ -40,6 +40,8 @@ class SiteLifespan:
 
     async def end(self) -> None:
         """Let the site's lifespan task finish, or end it."""
+        if self._task.done():
+            return  # at once: a server that has heard of the shutdown may cancel whoever still waits
         await asyncio.wait([self._task], timeout=1.0)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -55,10 +57,14 @@ async def run_lifespan(
 ) -> None:
     """Start the gate, then the site; stop the site, then the gate. The server hears of one application."""
     await receive()
+    refused = None
     try:
         await start()
     except WaitroomError as error:
-        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        refused = str(error)
+    if refused is not None:
+        # Outside of the `except`: a server that raises here would tell the story of both errors.
+        await send({"type": "lifespan.startup.failed", "message": refused})
         return
     site = SiteLifespan(app, scope)
     try:

@@ -25,6 +25,12 @@ def gated_proxy() -> WaitingRoomMiddleware:
     return WaitingRoomMiddleware(Proxy(base, float(seconds)), **flags)
 
 
+def made_site() -> WaitingRoomMiddleware:
+    """Wrap the site that the function given to `waitroom run --factory` makes."""
+    target, flags = handed_down()
+    return WaitingRoomMiddleware(import_from_string(target)(), **flags)
+
+
 def service() -> WaitingRoomMiddleware:
     """Serve the routes with no site behind them, as `waitroom serve` does."""
     rooms = load_rooms(**handed_down()[1], service=True)
