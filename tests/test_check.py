@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from tests import stores
-from tests.test_checks import GOOD
+from tests.test_check_settings import GOOD
 from tests.test_cli import waitroom
-from waitroom import store_checks
+from waitroom import check_store as checking
+from waitroom.check_store import StoreReport, _findings, check_store
 from waitroom.cli import main
 from waitroom.errors import EmbeddedError
 from waitroom.settings import load
 from waitroom.store import SCRIPTS, read_script
-from waitroom.store_checks import StoreReport, _findings, check_store
 
 CALL = re.compile(r"redis\.call\(\s*'(\w+)'")
 ALL_COMMANDS = sorted({name.lower() for script in SCRIPTS for name in CALL.findall(read_script(script))})
@@ -141,7 +141,7 @@ def test_rights_are_tried_for_each_room(any_store_url: str, room: str) -> None:
 
 
 def test_a_store_that_hangs_is_given_up(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_checks, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(checking, "PATIENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         url = f"redis://127.0.0.1:{hangs.getsockname()[1]}"
         done = CliRunner().invoke(main, ["check", "/", *on(url, room)])
@@ -195,7 +195,7 @@ async def test_without_a_server_to_embed_it_says_what_to_install(monkeypatch: py
     def fail() -> None:
         raise EmbeddedError("there is no server to embed")
 
-    monkeypatch.setattr(store_checks, "share", fail)
+    monkeypatch.setattr(checking, "share", fail)
     report, (finding,) = await check_store([load()])
     assert (report.latency_ms, finding.level, finding.message) == (
         None,

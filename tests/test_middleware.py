@@ -777,6 +777,21 @@ async def test_another_sites_form_has_a_place_for_as_long_as_its_request_lasts(s
             assert (await window(stranger))["inside"] == 0
 
 
+async def test_p4_a_release_of_what_another_site_sent_leaves_the_visitors_own_cookie_alone(
+    settings: Make,
+) -> None:
+    """The list of the ended stays empty too: nobody was given the pass."""
+    form = HTML | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as stranger:
+        response = await stranger.get("/release", headers=form | {"Sec-Fetch-Dest": "iframe"})
+        assert response.text == "goodbye"
+        assert "set-cookie" not in response.headers
+        snapshot = gate._gates[0].room.snapshot
+        await snapshot.reread()
+        assert snapshot.window is not None
+        assert (snapshot.window.inside, snapshot.ended) == (0, {})
+
+
 async def test_a_pass_by_header_stays_in_use_for_what_another_site_sends(settings: Make) -> None:
     async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as client:
         token = (await session(client))["pass"]

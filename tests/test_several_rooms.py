@@ -135,7 +135,13 @@ async def releases(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "left"), [("/sale/bye", {"shop"}), ("/sale/hook", {"shop"}), ("/about", set())]
+    ("path", "left"),
+    [
+        ("/sale/bye", {"shop"}),
+        ("/sale/hook", {"shop"}),
+        ("/about", set()),
+        ("/shop%2f..%2fsale/y", set()),  # between the two
+    ],
 )
 async def test_the_site_releases_from_the_room_of_the_path_and_from_a_free_one_all(
     rooms: list[Settings], path: str, left: set[str]

@@ -233,7 +233,7 @@ async def test_a_server_that_wants_a_certificate_of_ours(tmp_path: Path) -> None
         await looks(f"{url}&ssl_certfile={certified.certificate}&ssl_keyfile={certified.key}")
         said = await said_of(url)
     assert (
-        "wants a certificate of its visitors: name one with ssl_certfile and its key with ssl_keyfile" in said
+        "wants a certificate of its clients: name one with ssl_certfile and its key with ssl_keyfile" in said
     )
 
 

@@ -19,13 +19,13 @@ import uvicorn
 from uvicorn.importer import ImportFromStringError, import_from_string
 
 from waitroom import __version__
+from waitroom.check import as_document, as_text, refused
+from waitroom.check import check as check_all
 from waitroom.demo import run_demo
 from waitroom.embedded import share
 from waitroom.environment import hand_down, named_proxies, room_and_setting
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.forwarding import check_upstream
-from waitroom.report import as_document, as_text, refused
-from waitroom.report import check as check_all
 from waitroom.rooms import load_rooms
 from waitroom.settings import Settings
 from waitroom.status import find_rooms, read_rooms, table
@@ -110,7 +110,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     return {**given, "rooms": rooms}
 
 
-@click.group(help="A waiting room for any ASGI site.", epilog=__doc__)
+@click.group(help="A waiting room for any ASGI site.", epilog=__doc__.partition("\n\n")[2])
 @click.version_option(__version__, prog_name="waitroom")
 def main() -> None:
     """Gather the commands."""

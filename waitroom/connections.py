@@ -67,8 +67,10 @@ def check_url(url: str) -> None:
 class Link:
     """The connections to one store, of one event loop.
 
-    No more calls are under way than there are connections; the rest wait for their turn. A call that finds its
-    connection dead is made once more on a new one, which for sentinels and clusters leads to the new primary.
+    No more calls are under way than there are connections; the rest wait for their turn. A call whose connection
+    dies is made once more on a new one, which for sentinels and clusters leads to the new primary. Where the
+    store had run it already it runs twice: a claim, a renewal or leaving is the same a second time, and numbers
+    that nobody was told lapse as no-shows.
     """
 
     def __init__(self, url: str) -> None:
@@ -77,7 +79,8 @@ class Link:
         self._connections: int = options.setdefault("max_connections", CONNECTIONS)
         self._patience: float = options.pop("timeout", SOCKET_SECONDS)
         self._turns = asyncio.Semaphore(self._connections)
-        options["retry"] = Retry(NoBackoff(), 1)
+        # Not after a timeout: whoever asked has given up long ago, and a store that wakes up runs both.
+        options["retry"] = Retry(NoBackoff(), 1, (exceptions.ConnectionError,))
         self.sentinels: list[Redis] = []
         self._client: Redis | RedisCluster
         if self.where.kind == "cluster":
@@ -160,12 +163,35 @@ def _pool(where: StoreUrl, options: dict[str, Any]) -> ConnectionPool:
     return ConnectionPool(connection_class=kind, host=host, port=port, **options)
 
 
+def _trusting() -> ssl.SSLContext:
+    """For finding out what is there, whoever it is; nothing is told to it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def wants_certificate(address: Address) -> bool:
+    """Whether a server there that speaks TLS refuses whoever shows no certificate.
+
+    It may say so only after shaking hands, and a client that has begun to speak by then hears of a reset alone.
+    """
+    try:
+        async with asyncio.timeout(SENTINEL_SECONDS):
+            reader, writer = await asyncio.open_connection(*address, ssl=_trusting())
+            try:
+                await reader.read(1)
+            finally:
+                writer.transport.abort()
+    except ssl.SSLError as error:
+        return "CERTIFICATE_REQUIRED" in str(error)
+    except (OSError, TimeoutError):
+        pass
+    return False
+
+
 async def speaks(address: Address, *, tls: bool) -> bool:
     """Whether a server answers there as a store does, over TLS or without; who it is does not matter here."""
-    context = None
-    if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = _trusting() if tls else None
     try:
         async with asyncio.timeout(SENTINEL_SECONDS):
             reader, writer = await asyncio.open_connection(*address, ssl=context)

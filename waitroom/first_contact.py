@@ -8,9 +8,9 @@ from typing import NamedTuple
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from waitroom.connections import FAILURES, Link, speaks
+from waitroom.connections import FAILURES, Link, speaks, wants_certificate
 from waitroom.errors import StoreError, StoreUnusableError
-from waitroom.store_errors import IS_NODE, IS_SENTINEL, explained, unfit
+from waitroom.store_errors import IS_NODE, IS_SENTINEL, WANTS_CERTIFICATE, explained, unfit
 from waitroom.store_url import SCHEMES, shown_url
 
 OLDEST_VERSION = 7
@@ -114,8 +114,10 @@ def _told_of_sentinel(error: BaseException, url: str) -> StoreError:
 
 
 async def _ask_about_tls(link: Link, url: str) -> StoreError | None:
-    """Find out whether a server speaks TLS where the URL says it doesn't, or the other way round."""
+    """Find out whether a server wants a certificate, or speaks TLS where the URL says it doesn't, or the reverse."""
     tls, addresses = link.where.tls, link.where.addresses
+    if tls and any(await asyncio.gather(*map(wants_certificate, addresses))):
+        return StoreUnusableError(f"the store at {shown_url(url)} {WANTS_CERTIFICATE}")
     answers = await asyncio.gather(*(speaks(address, tls=not tls) for address in addresses))
     if True not in answers:
         return None

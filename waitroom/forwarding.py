@@ -84,7 +84,10 @@ def request_headers(scope: Scope) -> list[tuple[str, str]]:
     kept = [
         (name, value)
         for (name, value), (plain, _) in zip(scope["headers"], given, strict=True)
-        if plain not in dropped and not plain.startswith(OURS)
+        if plain not in dropped
+        and not plain.startswith(OURS)
+        # Another spelling would be a second length to some sites, and was none to the server here.
+        and (plain != b"content-length" or name == plain)
     ]
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     headers = [(b"host", host), *kept, *_vouched(scope, host)]

@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waitroom.answers import Extra, answer, problem
 from waitroom.api import Api, place_fields
 from waitroom.caching import is_meant_for_caches, make_private
-from waitroom.commands import take_command
 from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.pages import Pages, Scene
+from waitroom.release import is_release, without_command
 from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.settings import Settings
@@ -42,11 +42,16 @@ class Gate:
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
 
-    async def http(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
-        """Let one request on a protected path through, or hold it."""
+    async def http(
+        self, scope: Scope, receive: Receive, send: Send, site: ASGIApp, outermost: bool = True
+    ) -> None:
+        """Let one request on a protected path through, or hold it.
+
+        The `outermost` gate of a path takes off what the site says to all of them.
+        """
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
-            await beside([self], scope, receive, send, site)
+            await beside([self], scope, receive, send, site, outermost)
             return
         credential = await self._credential(scope)
         # The visitor may have a place all the same: nothing in the answer may replace it.
@@ -57,9 +62,9 @@ class Gate:
         else:
             decision = await self.room.decide(credential)
         if isinstance(decision, Admitted):
-            await self._serve(scope, receive, send, site, decision, credential, unseen)
+            await self._serve(scope, receive, send, site, decision, credential, unseen, outermost)
         elif isinstance(decision, Uncounted):
-            await beside([self], scope, receive, send, site)
+            await beside([self], scope, receive, send, site, outermost)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
@@ -78,6 +83,7 @@ class Gate:
         admitted: Admitted,
         presented: Credential | None,
         unseen: bool,
+        outermost: bool,
     ) -> None:
         """Pass a visitor's request on to the site; the response goes back as it comes, piece by piece.
 
@@ -88,10 +94,15 @@ class Gate:
         async def send_on(message: Message) -> None:
             nonlocal released
             if message["type"] == "http.response.start":
-                kept, released = take_command(message.get("headers", ()))
-                if released:
+                kept = list(message.get("headers", ()))
+                released = is_release(kept)
+                if outermost:
+                    kept = without_command(kept)
+                if unseen:
+                    pass  # also released: the cookie that would be taken away is of another session
+                elif released:
                     kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
-                elif not unseen:
+                else:
                     kept = self._with_pass(scope, message["status"], kept, admitted, presented)
                 message = {**message, "headers": kept}
             await send(message)
@@ -101,7 +112,7 @@ class Gate:
                 await site(self._inside(scope, admitted.latest), receive, send_on)
         finally:
             if released or unseen:
-                await self.release(admitted.latest)
+                await self.release(admitted.latest, untold=unseen)
 
     def _inside(self, scope: Scope, latest: Pass) -> Scope:
         """What the site sees besides: who is there."""
@@ -129,10 +140,10 @@ class Gate:
         credential = await self._credential(scope)
         return credential if isinstance(credential, Pass) else None
 
-    async def release(self, session: Pass) -> None:
-        """End a session, as the site has said."""
+    async def release(self, session: Pass, untold: bool = False) -> None:
+        """End a session, as the site has said or as nobody was told of it."""
         try:
-            await self.room.leave(session)
+            await (self.room.withdraw(session) if untold else self.room.leave(session))
         except StoreError as error:
             log.info("a released slot stays taken until its lease ends: %s", error)
 
@@ -189,14 +200,24 @@ class Gate:
                 await site(self._inside(scope, admitted.latest), receive, send)
 
 
-async def beside(gates: Sequence[Gate], scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
+async def beside(
+    gates: Sequence[Gate],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    site: ASGIApp,
+    outermost: bool = True,
+) -> None:
     """Pass a request on that takes no place. The site may release the visitor from it all the same: that ends the
     sessions which the request carries passes of, and takes nobody out of a line."""
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept, released = take_command(message.get("headers", ()))
+            kept = list(message.get("headers", ()))
+            released = is_release(kept)
+            if outermost:
+                kept = without_command(kept)
             for gate in gates if released else ():
                 if session := await gate.session_of(scope):
                     ended.append((gate, session))

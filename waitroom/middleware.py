@@ -129,7 +129,7 @@ class WaitingRoomMiddleware:
         if gates:
             site: ASGIApp = self._site
             for gate in gates[:0:-1]:
-                site = partial(gate.http, site=site)
+                site = partial(gate.http, site=site, outermost=False)
             await gates[0].http(scope, receive, send, site)
         else:
             owners = self._areas.owners_of(path) or range(len(self._gates))

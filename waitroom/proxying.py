@@ -174,18 +174,20 @@ class _Visit:
     async def upload(self) -> AsyncIterator[bytes]:
         """Hand on the body piece by piece; the visitor's own pace is not the site's fault."""
         more = True
-        while more:
-            self._allow(None)
-            message = await self._receive()
-            self._allow(None if self.answered else self._seconds)
-            if message["type"] == "http.disconnect":
-                self.gone = True
-                # To end here would be to say that this was all.
-                raise ConnectionResetError("the visitor has gone")
-            if body := message.get("body"):
-                yield body
-            more = message.get("more_body", False)
-        self._sent.set()
+        try:
+            while more:
+                self._allow(None)
+                message = await self._receive()
+                self._allow(None if self.answered else self._seconds)
+                if message["type"] == "http.disconnect":
+                    self.gone = True
+                    # To end here would be to say that this was all.
+                    raise ConnectionResetError("the visitor has gone")
+                if body := message.get("body"):
+                    yield body
+                more = message.get("more_body", False)
+        finally:
+            self._sent.set()  # also where the site has answered early and reads no more
 
     async def watch(self, uploads: bool) -> None:
         """Give the request up where its visitor has gone."""

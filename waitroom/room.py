@@ -74,6 +74,7 @@ class WaitingRoom:
         self._joins = Together(self._join_together, self.snapshot.learn)
         self._claims = Together(store.claim, self.snapshot.learn)
         self._leaves = Together(store.leave, self.snapshot.learn)
+        self._withdrawals = Together(store.withdraw, self.snapshot.learn)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
 
@@ -258,6 +259,11 @@ class WaitingRoom:
         until = await self._leaves.ask(credential)
         if until:
             self.snapshot.end(credential.id, until)
+
+    async def withdraw(self, untold: Pass) -> None:
+        """End a session whose pass nobody was given; raises StoreError."""
+        self._raise_if_away()
+        await self._withdrawals.ask(untold)
 
     def visitor(self, admitted: Pass) -> Visitor:
         """Describe a session for the site."""

@@ -1,5 +1,6 @@
 """The gate's own routes below the prefix: which there are, for which room, and the probes, for all rooms."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import parse_qs
 
@@ -64,9 +65,9 @@ class Routes:
     async def _ready(self) -> Response:
         """Ready once a room has reached its store: an outage of another's must not take this process out."""
         reached, troubles = False, []
+        await asyncio.gather(*(api.room.snapshot.fresh() for api in self._rooms.values()))
         for name, api in self._rooms.items():
             snapshot = api.room.snapshot
-            await snapshot.fresh()
             reached = reached or snapshot.window is not None
             room = f" of the room {name}" if len(self._rooms) > 1 else ""
             if snapshot.window is None:

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waitroom.connections import check_url
 from waitroom.environment import PREFIX, ROOMS, our_variables
 from waitroom.paths import check_pattern
-from waitroom.refusals import refusal, unknown
+from waitroom.setting_errors import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 ROOM_NAME = "[A-Za-z0-9_-]{1,40}"

@@ -73,5 +73,8 @@ async def _from_site(line: Line, send: Send) -> tuple[int, str] | None:
             return SITE_FAILED, ""
         try:
             await send(said)
-        except OSError:
+        except (
+            OSError,
+            RuntimeError,
+        ):  # the second where the server has closed on a visitor with bad manners
             return None

@@ -141,6 +141,11 @@ class Store:
         window, answers = await self._run("leave", [_identity(credential) for credential in leaving])
         return window, [_milliseconds(end) for end in answers]
 
+    async def withdraw(self, untold: Sequence[Pass]) -> tuple[Window, list[int]]:
+        """End sessions whose passes nobody was given, so that no copies have to be refused."""
+        window, answers = await self._run("leave", [(*_identity(withdrawn), True) for withdrawn in untold])
+        return window, [_milliseconds(end) for end in answers]
+
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
         """Read the room; the list of ended sessions only where it is another than `ended_version`."""
         window, ended = await self._run("sync", [ended_version])

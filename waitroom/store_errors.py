@@ -10,7 +10,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from waitroom.errors import StoreError, StoreUnusableError
 from waitroom.store_url import shown_url
 
-RIGHTS = "docs/stores.md has the line that gives all it needs"
+RIGHTS = "the documentation has the line that gives all it needs, in docs/stores.md"
 DENIED = ("ACL failure in script", "The user executing the script can't")
 DENIED_AT = re.compile(r"on @user_script: ?(\d+)")
 COMMAND = re.compile(r"redis\.call\(\s*'(\w+)'")
@@ -21,6 +21,9 @@ IS_SENTINEL = (
 )
 NO_SENTINEL = "is no sentinel: use {redis}:// for a single server, {redis}+cluster:// for a cluster"
 NO_CLUSTER = "is no node of a cluster: use {redis}:// for a single server, {redis}+sentinel:// for sentinels"
+WANTS_CERTIFICATE = (
+    "wants a certificate of its clients: name one with ssl_certfile and its key with ssl_keyfile"
+)
 SAID = (
     ("SELECT is not allowed in cluster mode", IS_NODE),
     ("unknown command 'SELECT'", IS_SENTINEL),
@@ -28,10 +31,7 @@ SAID = (
     ("unknown command 'CLUSTER", NO_CLUSTER),
     ("This instance has cluster support disabled", NO_CLUSTER),
     ("DB index is out of range", "has no database of that number: name another behind the host"),
-    (
-        "CERTIFICATE_REQUIRED",
-        "wants a certificate of its visitors: name one with ssl_certfile and its key with ssl_keyfile",
-    ),
+    ("CERTIFICATE_REQUIRED", WANTS_CERTIFICATE),
 )
 """What a server says that is none for this URL, and what to do then."""
 

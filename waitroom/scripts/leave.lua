@@ -1,12 +1,17 @@
 -- leave: ends sessions early and gives up tickets; repeating it is harmless.
 --
--- items   [generation, epoch, number, id] of a ticket, or of the pass it became
+-- items   [generation, epoch, number, id] of a ticket, or of the pass it became; with a fifth, true, where nobody
+--         was given the pass: there are no copies to refuse
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
 
 -- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.
-local function end_session(id, lease_ends)
+local function end_session(id, lease_ends, untold)
+  if untold then
+    remove({INSIDE, FIRST}, {id})
+    return 0
+  end
   if redis.call('ZCARD', ENDED) >= LONGEST_ENDED then
     return 0
   end
@@ -20,10 +25,10 @@ local function end_session(id, lease_ends)
   return text(pass_ends)
 end
 
-local function leave(generation, epoch, number, id)
+local function leave(generation, epoch, number, id, untold)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
   if lease_ends then
-    return end_session(id, tonumber(lease_ends))
+    return end_session(id, tonumber(lease_ends), untold)
   end
   if generation == room.generation and is_called(epoch, number) and not is_passed(epoch, number) then
     local rank = rank_of(epoch, number)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from waitroom.checks import Finding, Level
+from waitroom.check_settings import Finding, Level
 from waitroom.embedded import share
 from waitroom.environment import PREFIX
 from waitroom.errors import EmbeddedError, StoreError
@@ -105,7 +105,10 @@ def _findings(report: StoreReport) -> list[Finding]:
     if report.missing_rights:
         missing = ", ".join(report.missing_rights)
         found.append(
-            ("error", f"this user may not call {missing}: docs/stores.md has the line that gives all rights")
+            (
+                "error",
+                f"this user may not call {missing}: the documentation has the line that gives all it needs, in docs/stores.md",
+            )
         )
     if report.maxmemory_policy and report.maxmemory_policy.startswith("allkeys-"):
         message = (

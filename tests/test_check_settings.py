@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SECRET
-from waitroom.checks import Finding, Judged, check_settings, judge
+from waitroom.check_settings import Finding, Judged, check_settings, judge
 from waitroom.rooms import load_rooms
 from waitroom.settings import Settings
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from waitroom.checks import Finding, Judged, check_settings, judge
+from waitroom.check_settings import Finding, Judged, check_settings, judge
+from waitroom.check_store import StoreReport, check_store
 from waitroom.errors import SettingsError
 from waitroom.settings import Settings
-from waitroom.store_checks import StoreReport, check_store
 from waitroom.store_url import shown_url
 
 

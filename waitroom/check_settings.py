@@ -14,6 +14,7 @@ from waitroom.paths import check_pattern, strip_root
 from waitroom.settings import Settings
 
 Level = Literal["note", "warning", "error"]
+Told = tuple[Level, str] | None
 
 MADE_UP = re.compile(r"secret|change|example|passwo?r?d|waitroom|default|123456|abcdef|qwerty")
 """Parts of keys that people write; in a random one of 43 letters and digits they turn up once in a million."""
@@ -82,29 +83,43 @@ def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judg
 
 def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
     """Find what is unwise in settings that are valid; `proxies` are those that the server believes, if named."""
-    found = [finding for settings in rooms for finding in _room(rooms, settings)]
-    # What a further room has taken over is told of the plain setting alone.
-    each = {finding.message: finding for finding in reversed(found)}
-    return [*reversed(each.values()), *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
+    each = [finding for settings in rooms for finding in _room(rooms, settings)]
+    return [*each, *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
 
 
 def _room(rooms: Sequence[Settings], settings: Settings) -> Iterator[Finding]:
+    for name, look in (("templates", _templates), ("secret", _secret), ("cookie_domain", _cookie_domain)):
+        # What a further room has taken over is told of the plain setting alone.
+        is_own = settings is rooms[0] or getattr(settings, name) != getattr(rooms[0], name)
+        if is_own and (told := look(settings)):
+            level, message = told
+            yield Finding(level, variable(rooms, settings, name), message)
+
+
+def _templates(settings: Settings) -> Told:
     try:
         Pages(settings.templates)
     except WaitroomError as error:
-        yield Finding("error", variable(rooms, settings, "templates"), str(error))
-    if any(MADE_UP.search(key.lower()) or len(set(key)) < FEWEST_CHARACTERS for key in settings.secret):
-        message = (
-            "a key looks made up or copied from an example: whoever guesses it signs places and passes of their "
-            "own; make one with `waitroom keygen`"
-        )
-        yield Finding("warning", variable(rooms, settings, "secret"), message)
-    if settings.cookie_domain:
-        message = (
-            f"every host below {settings.cookie_domain} sees the gate's cookie and can set it; without a domain "
-            "the browser keeps it for this host alone"
-        )
-        yield Finding("note", variable(rooms, settings, "cookie_domain"), message)
+        return "error", str(error)
+    return None
+
+
+def _secret(settings: Settings) -> Told:
+    if not any(MADE_UP.search(key.lower()) or len(set(key)) < FEWEST_CHARACTERS for key in settings.secret):
+        return None
+    return "warning", (
+        "a key looks made up or copied from an example: whoever guesses it signs places and passes of their own; "
+        "make one with `waitroom keygen`"
+    )
+
+
+def _cookie_domain(settings: Settings) -> Told:
+    if settings.cookie_domain is None:
+        return None
+    return "note", (
+        f"every host below {settings.cookie_domain} sees the gate's cookie and can set it; without a domain the "
+        "browser keeps it for this host alone"
+    )
 
 
 def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:
