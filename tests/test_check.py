@@ -74,7 +74,7 @@ def test_missing_rights_are_all_told_and_nothing_is_left(
         assert done.returncode == 3
         # Where what takes away is denied, what writes is not tried: it would stay.
         tried = set(denied) if "zadd" in denied and len(denied) == 1 else {"hdel", "lpop", "zrem"}
-        (said,) = re.findall(r"this user may not call (.*?):", done.stdout)
+        (said,) = re.findall(r"this user may not call (.*?);", done.stdout)
         assert tried <= set(said.split(", ")) <= set(denied)
         assert list(client.scan_iter(f"waitroom:{{{room}}}:*")) == []
         client.execute_command("ACL", "DELUSER", user)
@@ -214,6 +214,7 @@ def test_slow_stores_and_far_clocks_are_told() -> None:
 
 def test_proxies_are_also_taken_from_the_servers_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
-    done = CliRunner().invoke(main, ["check", "https://shop.example/"])
+    done = CliRunner().invoke(main, ["check", "--paths", "/shop", "https://shop.example/", "/shop"])
     assert "FORWARDED_ALLOW_IPS" not in done.output
     assert done.exit_code == 0
+    assert "free       https://shop.example/\ngated      /shop  by room default, rule /shop\n" in done.output

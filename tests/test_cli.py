@@ -306,6 +306,27 @@ def test_status_shows_a_room_beside_one_whose_store_is_away(two: Settings) -> No
     assert (alone.returncode, alone.stdout) == (3, ""), "its own store, not the plain one"
 
 
+def test_status_shows_what_it_may(any_store_url: str, two: Settings) -> None:
+    """A user who may not look for keys sees the rooms that the settings name."""
+    with stores.admin(any_store_url) as client:
+        client.execute_command("ACL", "SETUSER", two.room, "on", ">pass", "~waitroom:*", "+@all", "-scan")
+        url = f"unix://{two.room}:pass@{any_store_url.removeprefix('unix://')}"
+        named = waitroom("status", "--redis-url", url, WAITROOM_ROOM=two.room)
+        unnamed = waitroom("status", "--redis-url", url)
+        client.execute_command("ACL", "DELUSER", two.room)
+    assert (named.returncode, named.stdout.count("inside")) == (0, 1)
+    assert (unnamed.returncode, "there is no room 'default'" in unnamed.stderr) == (3, True)
+
+
+def test_a_target_that_does_not_tell_what_it_takes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def untold(_: object) -> None:
+        raise ValueError("no signature found for builtin")
+
+    monkeypatch.setattr(cli, "signature", untold)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    cli._check_target("tests.sites:site", factory=False)
+
+
 def test_status_watches_a_store_that_goes_and_comes(tmp_path: Path) -> None:
     with stores.redis_server(tmp_path) as url:
         asyncio.run(room_of_two(load(redis_url=url, room="shop", secret=SECRET)))

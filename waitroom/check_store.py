@@ -11,6 +11,7 @@ from waitroom.environment import PREFIX
 from waitroom.errors import EmbeddedError, StoreError
 from waitroom.settings import Settings
 from waitroom.store import Store
+from waitroom.store_errors import RIGHTS
 from waitroom.store_url import shown_url
 from waitroom.together import BUDGET_SECONDS
 
@@ -104,12 +105,7 @@ def _findings(report: StoreReport) -> list[Finding]:
     found: list[tuple[Level, str]] = []
     if report.missing_rights:
         missing = ", ".join(report.missing_rights)
-        found.append(
-            (
-                "error",
-                f"this user may not call {missing}: the documentation has the line that gives all it needs, in docs/stores.md",
-            )
-        )
+        found.append(("error", f"this user may not call {missing}; {RIGHTS}"))
     if report.maxmemory_policy and report.maxmemory_policy.startswith("allkeys-"):
         message = (
             f"maxmemory-policy {report.maxmemory_policy} throws parts of the line away when memory is short; "

@@ -9,7 +9,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -173,51 +174,48 @@ class Store:
 
     async def clock(self) -> Clocked:
         """Ask the store for the time, and measure how long it takes."""
-        link = self._link()
         sent_at, sent = time.time(), time.monotonic()
-        try:
-            seconds, microseconds = await link.ask(self._keys[0], "TIME")
-        except FAILURES as error:
-            raise explained(error, self.url) from error
+        with self._explaining():
+            seconds, microseconds = await self._link().ask(self._keys[0], "TIME")
         round_trip = time.monotonic() - sent
         return Clocked(round_trip, seconds + microseconds / 1e6 - (sent_at + round_trip / 2))
 
     async def rooms(self) -> list[str]:
         """Find the names of all rooms in the store; none where this user may not look for keys."""
-        try:
+        keys: list[str] = []
+        with self._explaining(), suppress(exceptions.NoPermissionError):
             keys = await self._link().find(ROOM_KEYS)
-        except exceptions.NoPermissionError:
-            return []
-        except FAILURES as error:
-            raise explained(error, self.url) from error
         names = (key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
         return sorted(name for name in names if re.fullmatch(ROOM_NAME, name))
 
     async def is_lasting(self) -> bool | None:
-        """Tell whether the line would outlive the server: it writes to disk as it goes, or has a replica."""
-        try:
+        """Tell whether the line would outlive the server: it writes to disk as it goes, or has a replica.
+
+        None where this user may not ask.
+        """
+        with self._explaining(), suppress(exceptions.NoPermissionError):
             kept = await self._link().ask(self._keys[0], "INFO", "persistence")
             copied = await self._link().ask(self._keys[0], "INFO", "replication")
-        except exceptions.NoPermissionError:
-            return None
-        except FAILURES as error:
-            raise explained(error, self.url) from error
-        return bool(kept.get("aof_enabled") or copied.get("connected_slaves"))
+            return bool(kept.get("aof_enabled") or copied.get("connected_slaves"))
+        return None
 
     async def try_write(self) -> None:
         """Write something and take it away, as one transition; raises where the store takes no more."""
-        try:
+        with self._explaining():
             await self._link().call("EVAL", TRIAL, 1, f"waitroom:{{{self._room}}}:trial")
-        except FAILURES as error:
-            raise explained(error, self.url) from error
 
     async def missing_rights(self) -> list[str]:
         """Try what the scripts do, and tell which commands of theirs this user is denied; leaves nothing behind."""
         kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
-        try:
+        with self._explaining():
             return [
                 str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)
             ]
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
         except FAILURES as error:
             raise explained(error, self.url) from error
 
