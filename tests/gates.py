@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,58 @@ async def eventually(look: Callable[[], Awaitable[Found | None]]) -> Found:
             return found
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+STORE_AWAY = "urn:waitroom:store-away"
+
+
+def told_by_the_store(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask a real server for JSON, again while the store is away: on a busy machine it may seem so for a moment."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (response := ask()).status_code == 503 and response.json()["type"] == STORE_AWAY:
+        assert time.monotonic() < deadline, "the store stayed away"
+        time.sleep(0.05)
+    return response
+
+
+def join(client: httpx.Client, **keywords: Any) -> httpx.Response:
+    """Take a number, or be told the one that is held, on a real server."""
+    return told_by_the_store(lambda: client.post(f"{API}/join", **keywords))
+
+
+def status(client: httpx.Client, **keywords: Any) -> httpx.Response:
+    return told_by_the_store(lambda: client.get(f"{API}/status", **keywords))
+
+
+ONE_EACH = httpx.Limits(max_keepalive_connections=0)
+"""A connection for each request, so that whichever worker is free answers."""
+
+
+def numbers_of(client: httpx.Client, count: int) -> list[int]:
+    """Take numbers for so many visitors, one after the other.
+
+    A number that the store gave, but not in time, is nobody's: only then there is a gap, and none larger.
+    """
+    asked = 0
+
+    def post() -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        client.cookies.clear()
+        return client.post(f"{API}/join")
+
+    numbers = [int(told_by_the_store(post).json()["number"]) for _ in range(count)]
+    assert count <= numbers[-1] <= asked, numbers
+    return numbers
+
+
+def take_place(server: "Server") -> str:
+    """Take a number on a real server and claim it; returns the pass."""
+    with httpx.Client(base_url=server.url, verify=server.verify, timeout=DEADLINE_SECONDS) as client:
+        ticket = join(client).json()["ticket"]
+        client.cookies.clear()
+        token: str = status(client, headers=bearer(ticket)).json()["pass"]
+        return token
 
 
 async def comes_in(client: httpx.AsyncClient, path: str = "/") -> httpx.Response:
@@ -138,9 +190,16 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Draw several: each is held until all are drawn, so that none comes twice."""
+    with ExitStack() as held:
+        drawn = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in drawn:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in drawn]
 
 
 @contextmanager

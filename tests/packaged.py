@@ -85,7 +85,8 @@ def environment(folder: Path, *requirements: str) -> Environment:
     """Make an environment that holds the named packages and what they ask for; pip stays outside."""
     venv.create(folder, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-    run([*pip, "install", "--quiet", "--disable-pip-version-check", *requirements])
+    patience = ["--retries", "5", "--timeout", "60"]
+    run([*pip, "install", "--quiet", "--disable-pip-version-check", *patience, *requirements])
     return Environment(folder)
 
 

@@ -19,7 +19,7 @@ import redis
 import trustme
 from redis.cluster import ClusterNode
 
-from tests.gates import free_port
+from tests.gates import free_port, free_ports
 from waitroom.embedded import share
 from waitroom.store_url import parse
 
@@ -215,8 +215,7 @@ class Watched:
 def watched(folder: Path, sentinels: int = 3) -> Iterator[Watched]:
     """Start a primary, a replica and sentinels, all with passwords; ready for a failover."""
     binary = system_redis()
-    primary_port, replica_port = free_port(), free_port()
-    ports = [free_port() for _ in range(sentinels)]
+    primary_port, replica_port, *ports = free_ports(2 + sentinels)
     with ExitStack() as stack:
 
         def start(port: int, *lines: str, mode: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
@@ -310,8 +309,10 @@ def clustered(
     with ExitStack() as stack:
         nodes: dict[int, subprocess.Popen[bytes]] = {}
         clients: list[Any] = []
-        for number in range(primaries + empty):
-            home, port = folder / f"node{number}", free_port()
+        count = primaries + empty
+        ports = free_ports(2 * count)
+        for number, (port, bus_port) in enumerate(zip(ports[:count], ports[count:], strict=True)):
+            home = folder / f"node{number}"
             home.mkdir()
             listen = ["--port", str(port)]
             options: dict[str, Any] = {}
@@ -320,7 +321,7 @@ def clustered(
                 options = {"ssl": True, "ssl_cert_reqs": "none"}
             flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--bind", LOOPBACK]
             flags += ["--repl-diskless-sync-delay", "0"]
-            bus = ["--cluster-port", str(free_port())]
+            bus = ["--cluster-port", str(bus_port)]
             nodes[port] = stack.enter_context(running(binary, home, *listen, *flags, *bus, *arguments))
             clients.append(stack.enter_context(redis.Redis(LOOPBACK, port, decode_responses=True, **options)))
         _gather(list(nodes), clients, primaries)

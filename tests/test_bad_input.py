@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.conftest import SECRET
-from tests.gates import API, Server, bearer, raw, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, Server, bearer, join, raw, take_place, uvicorn
 from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 from waitroom.window import LARGEST_NUMBER
 
@@ -33,17 +33,16 @@ def full(store_url: str) -> Iterator[Server]:
         "exclude": "/pub/*",
     }
     with uvicorn("tests.sites:starlette_site", **settings) as server:
-        ticket = httpx.post(f"{server.url}{API}/join").json()["ticket"]
-        told = httpx.get(f"{server.url}{API}/status", headers=bearer(ticket)).json()
-        server.environment["pass"] = told["pass"]
-        httpx.post(f"{server.url}{API}/join").raise_for_status()
+        server.environment["pass"] = take_place(server)
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS) as client:
+            join(client).raise_for_status()
         yield server
     assert "Traceback" not in server.said
     assert "Exception" not in server.said
 
 
 def window(server: Server) -> tuple[int, int, int]:
-    told = httpx.get(f"{server.url}{API}/window").json()
+    told = httpx.get(f"{server.url}{API}/window", timeout=DEADLINE_SECONDS).json()
     return told["issued"], told["called"], told["inside"]
 
 
@@ -203,9 +202,13 @@ SIGNED: dict[str, Ticket | Pass | Proof] = {
 def test_what_was_signed_and_cannot_be_opens_nothing(full: Server, kind: str) -> None:
     before = window(full)
     token = TOKENS.sign(SIGNED[kind])
-    response = httpx.get(f"{full.url}/shop/7", headers={"Cookie": f"{NAME}={token}"})
+    response = httpx.get(
+        f"{full.url}/shop/7", headers={"Cookie": f"{NAME}={token}"}, timeout=DEADLINE_SECONDS
+    )
     assert response.status_code == 503
-    assert httpx.get(f"{full.url}{API}/status", headers=bearer(token)).status_code in (200, 401)
+    assert httpx.get(
+        f"{full.url}{API}/status", headers=bearer(token), timeout=DEADLINE_SECONDS
+    ).status_code in (200, 401)
     assert window(full) == before
 
 
@@ -213,12 +216,20 @@ def test_what_was_signed_and_cannot_be_opens_nothing(full: Server, kind: str) ->
 def test_the_largest_numbers_wait_like_any_other(full: Server, number: int) -> None:
     """They are exact in Lua and JavaScript, and no more than a place far back."""
     before = window(full)
-    epoch = httpx.get(f"{full.url}{API}/window").json()["epoch"]
+    epoch = httpx.get(f"{full.url}{API}/window", timeout=DEADLINE_SECONDS).json()["epoch"]
     token = TOKENS.sign(Ticket(1, epoch, number, new_id(), 1, 0))
-    told = httpx.get(f"{full.url}{API}/status", headers=bearer(token)).json()
+    told = httpx.get(f"{full.url}{API}/status", headers=bearer(token), timeout=DEADLINE_SECONDS).json()
     assert (told["status"], told["number"], told["ahead"]) == ("waiting", number, number - before[1] - 1)
-    assert httpx.get(f"{full.url}/shop/7", headers={"Cookie": f"{NAME}={token}"}).status_code == 503
-    assert httpx.delete(f"{full.url}{API}/ticket", headers=bearer(token)).status_code == 204
+    assert (
+        httpx.get(
+            f"{full.url}/shop/7", headers={"Cookie": f"{NAME}={token}"}, timeout=DEADLINE_SECONDS
+        ).status_code
+        == 503
+    )
+    assert (
+        httpx.delete(f"{full.url}{API}/ticket", headers=bearer(token), timeout=DEADLINE_SECONDS).status_code
+        == 204
+    )
     assert window(full) == before
 
 
@@ -233,11 +244,16 @@ def test_of_many_cookies_the_best_valid_one_counts(full: Server) -> None:
         ([*junk, *noise, f"{NAME}={good}"], 200),
         ([*noise, f"{NAME}=ti.one.more.x.y", f"{NAME}={good}"], 503),
     ):
-        response = httpx.get(f"{full.url}/shop/7", headers={"Cookie": "; ".join(pairs)})
+        response = httpx.get(
+            f"{full.url}/shop/7", headers={"Cookie": "; ".join(pairs)}, timeout=DEADLINE_SECONDS
+        )
         assert response.status_code == status
     signed = TOKENS.sign(Ticket(1, EPOCH, 9, new_id(), 1, 0))
     mixed = f"{NAME}={signed}; {NAME}={good}"
-    assert httpx.get(f"{full.url}/shop/7", headers={"Cookie": mixed}).json()["number"] == 1
+    assert (
+        httpx.get(f"{full.url}/shop/7", headers={"Cookie": mixed}, timeout=DEADLINE_SECONDS).json()["number"]
+        == 1
+    )
 
 
 def test_the_api_is_spelled_in_one_way(full: Server) -> None:

@@ -140,7 +140,7 @@ def test_rights_are_tried_for_each_room(any_store_url: str, room: str) -> None:
     assert (done.returncode, "to access" in done.stdout) == (3, True), done.stdout
 
 
-def test_a_store_that_hangs_is_given_up(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_is_given_up(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "PATIENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         url = f"redis://127.0.0.1:{hangs.getsockname()[1]}"

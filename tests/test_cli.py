@@ -21,7 +21,8 @@ from click.testing import CliRunner
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import Server, free_port, started
+from tests.gates import DEADLINE_SECONDS, Server, free_port, join, started
+from tests.visits import until, visitor
 from waitroom import cli, demo, status
 from waitroom.errors import EmbeddedError, StoreError, WaitroomError
 from waitroom.settings import Settings, load
@@ -150,12 +151,16 @@ def test_an_old_server_ends_with_one_line_and_status_3() -> None:
 
 
 def test_run_wraps_any_app_with_the_flags() -> None:
-    with serving(
-        "run", "tests.sites:plain", "--capacity", "1", "--room", "run", WAITROOM_CAPACITY="9"
-    ) as server:
-        assert httpx.get(server.url).text == "inside"
-        held = httpx.get(server.url)
-        window = httpx.get(f"{server.url}/_waitroom/window").json()
+    with (
+        serving(
+            "run", "tests.sites:plain", "--capacity", "1", "--room", "run", WAITROOM_CAPACITY="9"
+        ) as server,
+        visitor(server) as inside,
+        visitor(server) as outside,
+    ):
+        until(lambda: inside.get("/").text == "inside")
+        held = outside.get("/")
+        window = outside.get("/_waitroom/window").json()
     assert held.status_code == 503
     assert (window["room"], window["capacity"], window["inside"]) == ("run", 1, 1)
 
@@ -165,25 +170,27 @@ def test_run_finds_the_app_in_the_folder_it_is_called_in(tmp_path: Path) -> None
     port = free_port()
     command = [*WAITROOM, "run", "shop:app", "--port", str(port)]
     root = str(Path(__file__).parent.parent)
-    with started(command, {"PYTHONPATH": root}, port, cwd=tmp_path) as server:
-        assert httpx.get(server.url).text == "inside"
+    with started(command, {"PYTHONPATH": root}, port, cwd=tmp_path) as server, visitor(server) as client:
+        until(lambda: client.get("/").text == "inside")
 
 
 def test_workers_of_run_share_one_embedded_store_and_leave_nothing() -> None:
     with serving("run", "tests.sites:plain", "--workers", "2", "--capacity", "1") as server:
-        answers = [httpx.get(server.url).status_code for _ in range(8)]
+        with visitor(server) as inside:
+            until(lambda: inside.get("/").status_code == 200)
+        answers = [httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code for _ in range(7)]
         process = psutil.Process(server.process.pid)
         folder = Path(f"/tmp/waitroom-{os.geteuid()}-{process.pid}")
         assert folder.exists()
-    assert sorted(answers) == [200, *[503] * 7]
+    assert answers == [503] * 7
     eventually(lambda: not folder.exists())
 
 
 def test_serve_has_the_routes_and_no_site() -> None:
-    with serving("serve", "--log-level", "warning") as server:
-        assert httpx.post(f"{server.url}/_waitroom/join").status_code == 201
-        nothing = httpx.get(server.url)
-        no_socket = httpx.get(server.url, headers=UPGRADE)
+    with serving("serve", "--log-level", "warning") as server, visitor(server) as client:
+        assert join(client).status_code == 201
+        nothing = client.get("/")
+        no_socket = client.get("/", headers=UPGRADE)
     assert nothing.status_code == 404
     assert no_socket.status_code == 403
     assert nothing.json()["type"] == "urn:waitroom:no-site"
@@ -206,8 +213,8 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
     port = free_port()
     with started([*WAITROOM, "demo", "--port", str(port)], {}, port) as server:
         window = f"{server.url}/_waitroom/window"
-        eventually(lambda: httpx.get(window).json()["waiting"] >= 5)
-        assert httpx.get(server.url).status_code == 503
+        eventually(lambda: httpx.get(window, timeout=DEADLINE_SECONDS).json()["waiting"] >= 5)
+        assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
         eventually(lambda: f"{server.url}/inside" in server.printed())
         family = descendants(server.process.pid)
         assert any("crowd" in " ".join(process.cmdline()) for process in family)

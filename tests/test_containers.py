@@ -23,8 +23,9 @@ from websockets.sync.client import connect
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, free_port, is_inside, page_data, started
+from tests.gates import API, DEADLINE_SECONDS, Server, free_port, is_inside, join, page_data, started
 from tests.images import ROOT, TOOLS, Image, instructions, only, stages, variables
+from tests.visits import until, visitor
 from waitroom import __version__
 from waitroom.settings import Settings
 
@@ -97,9 +98,9 @@ def test_what_it_installs_is_what_the_package_asks_for() -> None:
 
 def test_as_it_stands_it_serves_the_routes(image: Image) -> None:
     """No argument, no setting, a user without a name or a home, and nothing to write to but /tmp."""
-    with image.running() as server:
-        assert httpx.get(f"{server.url}{API}/readyz").text == "ready\n"
-        assert httpx.post(f"{server.url}{API}/join").status_code == 201
+    with image.running() as server, visitor(server) as client:
+        assert client.get(f"{API}/readyz").text == "ready\n"
+        assert join(client).status_code == 201
     assert "Traceback" not in server.said
 
 
@@ -112,17 +113,16 @@ def test_it_runs_the_site_that_is_put_into_it(image: Image) -> None:
     with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
         Path(folder).chmod(0o755)
         Path(folder, "shop.py").write_text(SHOP)
-        with image.running("run", "shop:app", site=Path(folder)) as server:
-            visit = httpx.get(f"{server.url}/")
-            assert visit.text == "inside"
+        with image.running("run", "shop:app", site=Path(folder)) as server, visitor(server) as inside:
+            until(lambda: inside.get("/").text == "inside")
             address = server.url.replace("http", "ws") + "/socket"
-            with connect(address, additional_headers=cookie(visit.cookies)) as socket:
+            with connect(address, additional_headers=cookie(inside.cookies)) as socket:
                 assert socket.recv(DEADLINE_SECONDS) == "inside", "the image can speak WebSocket"
 
 
 def test_it_shows_the_demo(image: Image) -> None:
     with image.running("demo", "--host", "0.0.0.0", "--port", "8000") as server:
-        assert httpx.get(f"{server.url}{API}/window").json()["room"] == "demo"
+        assert httpx.get(f"{server.url}{API}/window", timeout=DEADLINE_SECONDS).json()["room"] == "demo"
 
 
 def test_its_health_is_the_processes_alone(image: Image, tmp_path: Path) -> None:
@@ -186,10 +186,10 @@ def test_its_gate_starts_with_its_command_and_settings(image: Image) -> None:
         "WAITROOM_SECRET": SECRET,
         "WAITROOM_REDIS_URL": "embedded://",
     }
-    with image.running(*SERVICES["gate"]["command"], **settings) as server:
-        window = httpx.get(f"{server.url}{API}/window").json()
+    with image.running(*SERVICES["gate"]["command"], **settings) as server, visitor(server) as client:
+        window = client.get(f"{API}/window").json()
         assert window["capacity"] == int(settings["WAITROOM_CAPACITY"])
-        assert "hourglass" in httpx.get(f"{server.url}/").text
+        until(lambda: "hourglass" in client.get("/").text)
 
 
 def test_its_store_keeps_everything(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_behind_it_a_visitor_keeps_its_place_whichever_replica_answers(
         httpx.Client(base_url=url, timeout=DEADLINE_SECONDS) as waiting,
     ):
         for _ in range(4):
-            assert is_inside(inside.get("/a"))
+            until(lambda: is_inside(inside.get("/a")))
         answers = [waiting.get("/b") for _ in range(20)]
         assert {answer.status_code for answer in answers} == {503}
         assert len({page_data(answer)["number"] for answer in answers[1:]}) == 1

@@ -18,8 +18,9 @@ import yaml
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, bearer, free_port, is_inside, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, Server, bearer, free_port, is_inside, join, status, uvicorn
 from tests.images import ROOT, Image, only, stages
+from tests.visits import until, visitor
 from waitroom import __version__
 from waitroom.cli import main
 from waitroom.settings import Settings
@@ -363,7 +364,7 @@ def environment(manifests: Manifests, port: int) -> dict[str, Any]:
 
 
 def ask(server: Server, probe: Object) -> httpx.Response:
-    return httpx.get(server.url + probe["httpGet"]["path"], timeout=probe["timeoutSeconds"])
+    return httpx.get(server.url + probe["httpGet"]["path"], timeout=DEADLINE_SECONDS)
 
 
 def test_the_pods_answer_their_probes_with_and_without_the_store(image: Image, tmp_path: Path) -> None:
@@ -375,7 +376,7 @@ def test_the_pods_answer_their_probes_with_and_without_the_store(image: Image, t
     ):
         for _, probe in probes(base.gate):
             assert ask(gate, probe).status_code == 200
-        assert httpx.get(f"{gate.url}{API}/window").json()["capacity"] == 500
+        assert httpx.get(f"{gate.url}{API}/window", timeout=DEADLINE_SECONDS).json()["capacity"] == 500
         os.kill(pid, signal.SIGSTOP)
         assert ask(gate, base.gate["livenessProbe"]).text == "alive\n"
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -388,12 +389,21 @@ def test_the_pods_answer_their_probes_with_and_without_the_store(image: Image, t
 def test_the_line_is_on_the_volume(image: Image, tmp_path: Path) -> None:
     base = Manifests("base", render(K8S / "base"))
     settings = environment(base, port := free_port())
-    with store(base, tmp_path, port), image.running(*base.gate["args"], **settings) as gate:
-        ticket = httpx.post(f"{gate.url}{API}/join").json()
+    with (
+        store(base, tmp_path, port),
+        image.running(*base.gate["args"], **settings) as gate,
+        visitor(gate) as one,
+    ):
+        ticket = join(one).json()
         assert ticket["number"] == 1
-    with store(base, tmp_path, port), image.running(*base.gate["args"], **settings) as gate:
-        assert httpx.post(f"{gate.url}{API}/join").json()["number"] == 2
-        again = httpx.get(f"{gate.url}{API}/status", headers=bearer(ticket["ticket"])).json()
+    with (
+        store(base, tmp_path, port),
+        image.running(*base.gate["args"], **settings) as gate,
+        visitor(gate) as two,
+    ):
+        assert join(two).json()["number"] == 2
+        two.cookies.clear()
+        again = status(two, headers=bearer(ticket["ticket"])).json()
         assert (again["number"], again["status"]) == (1, "active")
 
 
@@ -423,9 +433,9 @@ def test_as_a_sidecar_the_gate_stands_in_front_of_the_site(image: Image, tmp_pat
         store(sidecar, tmp_path, port := free_port()),
         uvicorn("tests.sites:starlette_site", exclude="/*") as upstream_server,
         image.running(command, upstream_server.url, *flags, **environment(sidecar, port)) as gate,
-        httpx.Client(base_url=gate.url, timeout=DEADLINE_SECONDS) as visitor,
+        visitor(gate) as inside,
     ):
-        assert is_inside(visitor.get("/"))
+        until(lambda: is_inside(inside.get("/")))
         for _, probe in probes(sidecar.gate):
             assert ask(gate, probe).status_code == 200
 

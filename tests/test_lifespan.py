@@ -84,7 +84,7 @@ async def test_a_site_that_fails_at_its_end_is_heard(settings: Make) -> None:
     assert await life(gate) == [COMPLETE, {"type": "lifespan.shutdown.failed", "message": "no till"}]
 
 
-async def test_a_site_that_never_ends_is_ended(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_site_that_never_ends_is_ended(settings: Make) -> None:
     async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send(COMPLETE)
@@ -216,7 +216,7 @@ def test_with_lifespan_off_a_wrong_setting_lets_nobody_in() -> None:
         assert process.stdout is not None
         while b"running on" not in process.stdout.readline():
             assert process.poll() is None
-        response = httpx.get(f"http://127.0.0.1:{port}/")
+        response = httpx.get(f"http://127.0.0.1:{port}/", timeout=DEADLINE_SECONDS)
         assert response.status_code == 503
         assert response.json()["type"] == "urn:waitroom:not-set-up"
         process.send_signal(signal.SIGTERM)
@@ -231,7 +231,7 @@ def test_with_lifespan_off_a_wrong_setting_lets_nobody_in() -> None:
 def enters(url: str) -> None:
     """Come in where there is room; on a busy machine the store may seem away for a moment."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while httpx.get(url).status_code != 200:
+    while httpx.get(url, timeout=DEADLINE_SECONDS).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -240,7 +240,7 @@ def test_with_lifespan_off_the_gate_starts_with_the_first_request(store_url: str
     settings: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "room": room, "capacity": 1}
     with uvicorn("tests.sites:starlette_site", arguments=("--lifespan", "off"), **settings) as server:
         enters(server.url)
-        assert httpx.get(server.url).status_code == 503
+        assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
     assert "Traceback" not in server.said
 
 
@@ -248,6 +248,6 @@ def test_around_plain_asgi_without_lifespan(store_url: str, room: str) -> None:
     settings: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "room": room, "capacity": 1}
     with uvicorn("tests.sites:plain_site", arguments=("--factory",), **settings) as server:
         enters(server.url)
-        assert httpx.head(server.url).content == b""
-        assert httpx.get(server.url).status_code == 503
+        assert httpx.head(server.url, timeout=DEADLINE_SECONDS).content == b""
+        assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
     assert "Traceback" not in server.said

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, bearer, client_of, free_port, gated, raw, started
+from tests.gates import DEADLINE_SECONDS, Server, client_of, free_port, gated, raw, started, take_place
 from tests.upstream import PIECE, BadManners, bad_manners
 from waitroom import cli, proxying
 from waitroom.forwarding import has_body, request_headers, target_of
@@ -53,8 +53,7 @@ def proxied(upstream: str, *arguments: str, **variables: str) -> Iterator[Server
 
 def let_in(server: Server) -> Server:
     """Take the only place, for a guest whose pass is in the server's environment."""
-    ticket = httpx.post(f"{server.url}{API}/join").json()["ticket"]
-    server.environment["pass"] = httpx.get(f"{server.url}{API}/status", headers=bearer(ticket)).json()["pass"]
+    server.environment["pass"] = take_place(server)
     return server
 
 
@@ -106,7 +105,7 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 def test_who_has_no_place_waits_and_the_site_hears_nothing(server: Server) -> None:
-    page = httpx.get(server.url, headers={"Accept": "text/html"})
+    page = httpx.get(server.url, headers={"Accept": "text/html"}, timeout=DEADLINE_SECONDS)
     assert page.status_code == 503
     assert "x-robots-tag" in page.headers
     with pytest.raises(InvalidStatus) as denied:
@@ -117,7 +116,7 @@ def test_who_has_no_place_waits_and_the_site_hears_nothing(server: Server) -> No
 def test_the_pass_comes_in_by_cookie_and_the_site_does_not_see_it(server: Server) -> None:
     token = server.environment["pass"]
     cookie = f"mine=1; waitroom-proxy={token}; yours=2"
-    seen = headers_seen(httpx.get(f"{server.url}/shop", headers={"Cookie": cookie}))
+    seen = headers_seen(httpx.get(f"{server.url}/shop", headers={"Cookie": cookie}, timeout=DEADLINE_SECONDS))
     assert [value for name, value in seen if name == "cookie"] == ["mine=1; yours=2"]
     with guest(server) as client:
         assert token not in client.get("/shop").text
@@ -170,15 +169,16 @@ def test_the_site_can_release_a_visitor(store_url: str) -> None:
     settings = {"REDIS_URL": store_url, "SECRET": SECRET, "ROOM": "released", "CAPACITY": "1"}
     variables = {f"WAITROOM_{name}": value for name, value in settings.items()}
     with site() as upstream, proxied(upstream, "--root-path", "/shop", **variables) as server:
-        with httpx.Client(base_url=server.url) as first:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS) as first:
+            eventually(lambda: first.get("/a%2Fb").status_code == 200)
             seen = first.get("/a%2Fb").json()
             assert seen["path"] == "/a%2Fb", "the root path has been taken off in front"
             assert ["x-forwarded-prefix", "/shop"] in seen["headers"]
-            assert httpx.get(server.url).status_code == 503
+            assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
             goodbye = first.get("/release")
         assert goodbye.text == "goodbye"
         assert "waitroom-command" not in goodbye.headers
-        eventually(lambda: httpx.get(server.url).status_code == 200)
+        eventually(lambda: httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 200)
 
 
 # -- what is asked for --------------------------------------------------------------------------------
@@ -383,6 +383,7 @@ def test_what_is_large_is_not_kept_in_memory(server: Server) -> None:
 def test_a_stream_may_be_silent_for_longer_than_an_answer_may_take(
     before_rude: Server, rude: BadManners
 ) -> None:
+    rude.go_on.clear()
     with (
         httpx.Client(base_url=before_rude.url, timeout=DEADLINE_SECONDS) as client,
         client.stream("GET", "/open?events") as events,
@@ -420,7 +421,14 @@ def test_who_hangs_up_is_not_worked_for(before_rude: Server, rude: BadManners) -
         uploads = f"POST {path} HTTP/1.1\r\nHost: shop\r\n{framing}\r\n\r\n{body}"
         # What the site gets must not look like all of it.
         assert gives_up(before_rude, rude, uploads) in ("", body)
-    assert "failed" not in before_rude.printed().rpartition("?listens")[2]
+    # What the gate has to tell comes in order: once it has told of this, it has told of those before.
+    assert httpx.get(f"{before_rude.url}/nonsense", timeout=DEADLINE_SECONDS).status_code == 502
+
+    def told() -> str:
+        return before_rude.printed().rpartition("?listens")[2]
+
+    eventually(lambda: "/nonsense" in told() and "failed" in told())
+    assert told().count("failed") == 1
 
 
 async def test_an_answer_that_comes_too_late_does_not_bring_the_visitor_back() -> None:
@@ -485,7 +493,7 @@ def test_a_site_that_is_not_there_yet() -> None:
         port = one.port
     variables = {"WAITROOM_ROOM": "early", "WAITROOM_EXCLUDE": "/*"}
     with proxied(f"http://127.0.0.1:{port}/", **variables) as server:
-        away = httpx.get(f"{server.url}/until-closed")
+        away = httpx.get(f"{server.url}/until-closed", timeout=DEADLINE_SECONDS)
         with pytest.raises(InvalidStatus) as denied:
             connect(server.url.replace("http", "ws") + "/socket")
         said = [line for line in server.printed().splitlines() if "failed" in line]
@@ -526,9 +534,9 @@ def test_a_site_that_speaks_tls(tmp_path: Path) -> None:
         upstream = f"https://localhost:{one.port}"
         variables = {"WAITROOM_EXCLUDE": "/*", "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
         with proxied(upstream, "--workers", "2", **variables) as server:
-            answers = [httpx.get(f"{server.url}/hops") for _ in range(4)]
+            answers = [httpx.get(f"{server.url}/hops", timeout=DEADLINE_SECONDS) for _ in range(4)]
         with proxied(upstream, WAITROOM_EXCLUDE="/*") as suspicious:
-            refused = httpx.get(f"{suspicious.url}/hops")
+            refused = httpx.get(f"{suspicious.url}/hops", timeout=DEADLINE_SECONDS)
     assert [answer.text for answer in answers] == ["inside"] * 4
     assert refused.status_code == 502
     assert "CERTIFICATE_VERIFY_FAILED" in suspicious.said

@@ -16,6 +16,7 @@ from tests.conftest import SECRET
 from tests.gates import API, client_of, gated, page_data, session, takes_number, uvicorn
 from tests.sites import site
 from tests.test_cli import waitroom
+from tests.visits import until, visitor
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings
 
@@ -225,12 +226,14 @@ def test_rooms_by_variables_run_behind_a_real_server(store_url: str, room: str) 
         f"rooms__{sale}__capacity": 1,
     }
     with uvicorn("tests.sites:starlette_site", **variables) as server:
-        windows = [
-            httpx.get(f"{server.url}{API}/window", params={"room": name}).json() for name in (room, sale)
-        ]
-        assert [(told["room"], told["capacity"]) for told in windows] == [(room, 5), (sale, 1)]
-        assert httpx.get(server.url).status_code == 200
-        assert [httpx.get(f"{server.url}/sale/x").status_code for _ in range(2)] == [200, 503]
+        for name, capacity in ((room, 5), (sale, 1)):
+            with visitor(server) as client:
+                told = client.get(f"{API}/window", params={"room": name}).json()
+            assert (told["room"], told["capacity"]) == (name, capacity)
+        with visitor(server) as first, visitor(server) as second:
+            for path in ("/", "/sale/x"):
+                until(lambda: first.get(path).status_code == 200)  # noqa: B023
+            assert second.get("/sale/x").status_code == 503
         # Looked at from a shell that knows of none of them.
         told = waitroom("status", "--json", "--redis-url", store_url)
         shown = {fields["room"]: fields["inside"] for fields in map(json.loads, told.stdout.splitlines())}

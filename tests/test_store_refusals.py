@@ -9,7 +9,7 @@ import pytest
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import free_port, lifespan
+from tests.gates import free_port, free_ports, lifespan
 from tests.sites import site
 from tests.stores import LOOPBACK, Certified, Clustered, Watched
 from waitroom.errors import SettingsError, StoreError, StoreUnusableError
@@ -167,7 +167,7 @@ async def test_sentinels_without_a_primary(tmp_path: Path) -> None:
 
 
 async def test_a_cluster_that_is_away() -> None:
-    url = f"redis+cluster://{LOOPBACK}:{free_port()},{LOOPBACK}:{free_port()}"
+    url = "redis+cluster://" + ",".join(f"{LOOPBACK}:{port}" for port in free_ports(2))
     assert (await said_of(url, unusable=False)).startswith(f"the store at {url} can't be reached: Error 111")
 
 

@@ -20,6 +20,7 @@ import pytest
 from playwright.async_api import Browser, expect
 from redis.asyncio import Redis
 
+from tests import gates
 from tests.conftest import SECRET
 from tests.gates import (
     API,
@@ -124,13 +125,13 @@ async def until(look: Callable[[], Any]) -> Any:
 
 
 def status(client: httpx.Client, token: str) -> dict[str, Any]:
-    told: dict[str, Any] = client.get(f"{API}/status", headers=bearer(token)).json()
+    told: dict[str, Any] = gates.status(client, headers=bearer(token)).json()
     client.cookies.clear()
     return told
 
 
 def join(client: httpx.Client) -> dict[str, Any]:
-    told: dict[str, Any] = client.post(f"{API}/join").json()
+    told: dict[str, Any] = gates.join(client).json()
     client.cookies.clear()
     return told
 
@@ -170,7 +171,7 @@ async def test_a_cookie_is_good_for_both(two: tuple[httpx.Client, httpx.Client])
     holder = join(two[0])
     assert status(two[1], holder["ticket"])["status"] == "active"
     turn = itertools.cycle(two)
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=gates.DEADLINE_SECONDS) as browser:
 
         def visit() -> httpx.Response:
             return browser.get(next(turn).base_url)

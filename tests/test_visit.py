@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.gates import Server, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, Server, join, status, told_by_the_store, uvicorn
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,11 +27,15 @@ class Somebody:
     token: str
 
     def leave(self) -> None:
-        httpx.delete(f"{self.server.url}/_waitroom/ticket", headers=self._bearer()).raise_for_status()
+        with httpx.Client(base_url=self.server.url, timeout=DEADLINE_SECONDS) as client:
+            told_by_the_store(
+                lambda: client.delete(f"{API}/ticket", headers=self._bearer())
+            ).raise_for_status()
 
     def status(self) -> dict[str, Any]:
-        told: dict[str, Any] = httpx.get(f"{self.server.url}/_waitroom/status", headers=self._bearer()).json()
-        return told
+        with httpx.Client(base_url=self.server.url, timeout=DEADLINE_SECONDS) as client:
+            told: dict[str, Any] = status(client, headers=self._bearer()).json()
+            return told
 
     async def comes_in(self) -> None:
         """Ask until the turn has come, as a program would."""
@@ -44,7 +48,8 @@ class Somebody:
 
 
 def somebody(server: Server) -> Somebody:
-    return Somebody(server, httpx.post(f"{server.url}/_waitroom/join").json()["ticket"])
+    with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS) as client:
+        return Somebody(server, join(client).json()["ticket"])
 
 
 @contextmanager
@@ -68,7 +73,7 @@ async def visitor(browser: Browser, **options: Any) -> AsyncIterator[tuple[Brows
 
 
 def window(server: Server) -> dict[str, Any]:
-    told: dict[str, Any] = httpx.get(f"{server.url}/_waitroom/window").json()
+    told: dict[str, Any] = httpx.get(f"{server.url}{API}/window", timeout=DEADLINE_SECONDS).json()
     return told
 
 
