@@ -247,7 +247,7 @@ def test_policies_let_through_what_is_needed_and_nothing_else(manifests: Manifes
     (port,) = [port["containerPort"] for port in manifests.gate["ports"]]
     assert [each["port"] for rule in gate["ingress"] for each in rule["ports"]] == [port]
     outwards = {each["port"] for rule in gate["egress"] for each in rule["ports"]}
-    assert outwards - {6380} == {53, 6379}
+    assert outwards - {6380, 26379} == {53, 6379}
 
 
 def test_the_store_hears_the_gate_alone(with_redis: Manifests) -> None:

@@ -1,5 +1,6 @@
 """Start and stop: the gate's around the site's, and what a server hears of it."""
 
+import asyncio
 import os
 import signal
 import socketserver
@@ -126,6 +127,15 @@ async def test_a_gate_may_be_started_again(settings: Make) -> None:
         async with lifespan(gate) as sent, client_of(gate) as client:
             assert sent == [COMPLETE]
             assert is_inside(await client.get("/"))
+
+
+async def test_nothing_is_under_way_once_the_gate_has_stopped(settings: Make) -> None:
+    """A call that went on would open connections that nobody closes."""
+    for _ in range(20):
+        async with gated(site, settings=settings()) as gate, client_of(gate) as client:
+            await client.get("/")
+            await client.get("/")  # makes the first lease a full one, after the answer
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_the_embedded_store_is_there_without_a_setting() -> None:

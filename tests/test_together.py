@@ -122,3 +122,27 @@ def test_a_task_of_another_loop_is_not_alive() -> None:
     task.cancel()
     loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
     loop.close()
+
+
+async def test_closing_lets_what_is_under_way_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+    script = Script(open_=False)
+    calls = Together(script, script.learned.append)
+    await calls.close()
+    asked = asyncio.create_task(calls.ask(1))
+    await until(lambda: script.batches)
+    closing = asyncio.create_task(calls.close())
+    await asyncio.sleep(0)
+    script.gate.set()
+    await closing
+    assert await asked == "answer 1"
+
+
+async def test_closing_gives_up_what_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "BUDGET_SECONDS", 0.01)
+    script = Script(open_=False)
+    calls = Together(script, script.learned.append)
+    with pytest.raises(StoreError):
+        await calls.ask(1)
+    await calls.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -88,7 +88,9 @@ class WaitingRoom:
         if not self.started:
             return
         self.started = False
-        await self.sessions.close()
+        # A call that outlived its connections would make new ones, which nobody closes.
+        calls = (self._joins, self._claims, self._leaves, self._withdrawals)
+        await asyncio.gather(self.sessions.close(), *(together.close() for together in calls))
         await self.snapshot.close()
         await self._store.close()
         if self._embedded is not None:

@@ -101,6 +101,7 @@ class Sessions:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._renewals.close()
 
     def _is_due(self, used: Pass) -> bool:
         if self._max_session_ms and used.expires_at >= used.entered_at + self._max_session_ms:

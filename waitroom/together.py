@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from waitroom.errors import StoreError
 from waitroom.window import Window
@@ -46,6 +46,14 @@ class Together(Generic[Item, Answer]):
         await within_budget(future)
         return future.result()
 
+    async def close(self) -> None:
+        """Let what is under way be answered within the budget, and give up what is not."""
+        task = self._task
+        if task is not None and is_alive(task):
+            await is_done_in_time(task)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def _send(self) -> None:
         while self._pending:
             # An item whose visitor has given up was not sent yet, and never will be.
@@ -75,7 +83,7 @@ async def within_budget(future: asyncio.Future[Answer]) -> None:
         raise StoreError(LATE)
 
 
-async def is_done_in_time(future: asyncio.Future[Answer], seconds: float | None = None) -> bool:
+async def is_done_in_time(future: asyncio.Future[Any], seconds: float | None = None) -> bool:
     """Wait for `future`, at most the budget or `seconds`, and tell whether it is done; it goes on if it is not."""
     await asyncio.wait([future], timeout=BUDGET_SECONDS if seconds is None else seconds)
     for _ in range(TURNS_OF_GRACE):
