@@ -157,6 +157,15 @@ async def test_the_site_releases_from_the_room_of_the_path_and_from_a_free_one_a
         assert {names[cookie.name] for cookie in visitor.cookies.jar} == left
 
 
+async def test_a_preflight_passes_the_gates_of_both_rooms(rooms: list[Settings]) -> None:
+    """It takes no place in either, and the last word to the gates stays between them."""
+    async with gated(releases, settings=rooms) as gate, client_of(gate) as visitor:
+        asks = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+        response = await visitor.options("/shop%2f..%2fsale/y", headers=asks)
+        assert (response.text, "waitroom-command" in response.headers) == ("inside no more", False)
+        assert not visitor.cookies
+
+
 @pytest.mark.parametrize("path", ["/sale/hook", "/about"])
 async def test_p4_a_release_takes_nobody_out_of_a_line(rooms: list[Settings], path: str) -> None:
     shop, sale = rooms = [rooms[0].model_copy(update={"paths": ("/shop/*",)}), rooms[1]]
