@@ -100,6 +100,16 @@ async def test_no_documented_right_is_superfluous(any_store_url: str, room: str,
     assert "docs/stores.md" in said
 
 
+async def test_a_right_that_is_taken_away_later_is_named_too(any_store_url: str, room: str) -> None:
+    url = make_user(any_store_url, DOCUMENTED)
+    store = Store(url, load(redis_url=url, secret=SECRET, room=room))
+    await store.sync(-1)
+    make_user(any_store_url, DOCUMENTED, without="+zadd")
+    with pytest.raises(StoreUnusableError, match="'zadd'"):
+        await store.join([("enter", "someone")])
+    await store.close()
+
+
 async def test_other_keys_do_not_do(any_store_url: str, room: str) -> None:
     lines = [*DOCUMENTED, "resetkeys", "~other:*"]
     assert "ermissions to access" in await refused(make_user(any_store_url, lines), room)

@@ -20,7 +20,7 @@ from redis import exceptions
 from waitroom.connections import FAILURES, Link
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.settings import ROOM_NAME, Settings
-from waitroom.store_errors import explained
+from waitroom.store_errors import denied, explained
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
 
@@ -169,8 +169,15 @@ class Store:
         except FAILURES as error:
             raise await diagnosed(error, self.url, link) from error
         check_facts(facts, self.url)
-        self._checked = True
         return facts
+
+    async def _check(self) -> None:
+        """Refuse at the first call what would else turn up in the midst of a sale."""
+        await self.facts()
+        missing = await self.missing_rights()
+        if missing:
+            raise denied(missing, self.url)
+        self._checked = True
 
     async def clock(self) -> Clocked:
         """Ask the store for the time, and measure how long it takes."""
@@ -241,7 +248,7 @@ class Store:
         if self._clock is not None:
             rules = json.dumps(self._rules | {"now_us": self._clock()})
         if not self._checked:
-            await self.facts()
+            await self._check()
         try:
             return await self._evaluate(name, rules, json.dumps(items))
         except FAILURES as error:

@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -72,6 +72,14 @@ def explained(error: BaseException, url: str, script: str = "") -> StoreError:
     if isinstance(error, exceptions.ResponseError):
         return StoreError(f"{where} answered with an error: {said}")
     return StoreError(f"{where} can't be reached: {said}")
+
+
+def denied(commands: Sequence[str], url: str) -> StoreUnusableError:
+    """Tell which commands of the scripts a user of the store may not call."""
+    may_not = f"it may not call {', '.join(map(repr, commands))}"
+    return StoreUnusableError(
+        f"the store at {shown_url(url)} doesn't let this user do what it must: {may_not}; {RIGHTS}"
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
