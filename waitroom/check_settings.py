@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from waitroom.areas import Areas
-from waitroom.environment import PREFIX, ROOMS
+from waitroom.environment import PREFIX, prefix_of
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import Pages
 from waitroom.paths import check_pattern, strip_root
@@ -124,7 +124,7 @@ def _cookie_domain(settings: Settings) -> Told:
 
 def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:
     """The variable that one setting of one of the rooms is set by."""
-    prefix = PREFIX if settings is rooms[0] else f"{ROOMS}{settings.room.upper()}__"
+    prefix = PREFIX if settings is rooms[0] else prefix_of(settings.room)
     return f"{prefix}{name.upper()}"
 
 

@@ -18,6 +18,11 @@ def our_variables() -> list[str]:
     return [name for name in os.environ if name.upper().startswith(PREFIX)]
 
 
+def prefix_of(room: str) -> str:
+    """What the variables of a further room begin with."""
+    return f"{ROOMS}{room.upper()}__"
+
+
 def further_rooms() -> dict[str, dict[str, Any]]:
     """The settings of further rooms by the rooms' names; empty variables count as not set.
 

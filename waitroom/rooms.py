@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from waitroom.environment import PREFIX, ROOMS, further_rooms
+from waitroom.environment import PREFIX, further_rooms, prefix_of
 from waitroom.errors import SettingsError
 from waitroom.paths import same_paths
 from waitroom.settings import Settings, load, load_further
@@ -91,7 +91,7 @@ def _further(
 def _one(
     first: Settings, plain: Mapping[str, Any], name: str, own: Mapping[str, Any], service: bool
 ) -> Settings:
-    prefix = f"{ROOMS}{name.upper()}__"
+    prefix = prefix_of(name)
     for setting, why in NOT_THEIRS.items():
         if setting in own:
             raise SettingsError(f"{prefix}{setting.upper()} can't be set: {why}")

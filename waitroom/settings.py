@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waitroom.connections import check_url
-from waitroom.environment import PREFIX, ROOMS, our_variables
+from waitroom.environment import PREFIX, ROOMS, our_variables, prefix_of
 from waitroom.paths import check_pattern
 from waitroom.setting_errors import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
@@ -338,7 +338,7 @@ def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) ->
         # Not by its own __init__, which would name the plain variables.
         BaseSettings.__init__(settings, **{**plain, **own})
     except ValidationError as wrong:
-        raise refusal(wrong, Settings.model_fields, f"{ROOMS}{room.upper()}__", own) from None
+        raise refusal(wrong, Settings.model_fields, prefix_of(room), own) from None
     return settings
 
 
