@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import httpx
 from starlette.types import ASGIApp, Message
 
+from tests.waiting import DEADLINE_SECONDS as DEADLINE_SECONDS
+from tests.waiting import end
 from waitroom.middleware import WaitingRoomMiddleware
 
-DEADLINE_SECONDS = 30
 API = "/_waitroom"
 
 Found = TypeVar("Found")
@@ -227,13 +228,8 @@ def started(
             _await_ready(server, base)
             yield server
         finally:
-            process.terminate()
             try:
-                process.wait(DEADLINE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
+                end(process)
             finally:
                 server.said = server.printed()
 

@@ -4,12 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,15 @@ import redis
 import trustme
 from redis.cluster import ClusterNode
 
+from tests import waiting
 from tests.gates import free_port, free_ports
+from tests.waiting import end
 from waitroom.embedded import share
 from waitroom.store_url import parse
 
 DEADLINE_SECONDS = 20
+
+until = partial(waiting.until, seconds=DEADLINE_SECONDS)
 LOOPBACK = "127.0.0.1"
 SERVICE = "shop"
 STORE_PASSWORD = "of-the-store/?#"
@@ -103,13 +106,7 @@ def running(binary: Path, folder: Path, *arguments: str) -> Iterator["subprocess
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        end(process, DEADLINE_SECONDS)
 
 
 def await_server(url: str) -> None:
@@ -124,14 +121,6 @@ def await_server(url: str) -> None:
                 return False
 
         until(answers, f"{url} answers")
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Ask again until it holds."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.02)
 
 
 # --- TLS ---------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,11 +22,13 @@ from click.testing import CliRunner
 from tests import stores
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, free_port, join, started
-from tests.visits import until, visitor
+from tests.visits import visitor
+from tests.waiting import until
 from waitroom import cli, demo, status
 from waitroom.errors import EmbeddedError, StoreError, WaitroomError
 from waitroom.settings import Settings, load
 
+soon = partial(until, seconds=20)
 WAITROOM = [sys.executable, "-m", "waitroom"]
 UPGRADE = {
     "Connection": "Upgrade",
@@ -183,7 +185,7 @@ def test_workers_of_run_share_one_embedded_store_and_leave_nothing() -> None:
         folder = Path(f"/tmp/waitroom-{os.geteuid()}-{process.pid}")
         assert folder.exists()
     assert answers == [503] * 7
-    eventually(lambda: not folder.exists())
+    soon(lambda: not folder.exists())
 
 
 def test_serve_has_the_routes_and_no_site() -> None:
@@ -196,14 +198,6 @@ def test_serve_has_the_routes_and_no_site() -> None:
     assert nothing.json()["type"] == "urn:waitroom:no-site"
 
 
-def eventually(holds: object, seconds: float = 20) -> None:
-    assert callable(holds)
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)
-
-
 def descendants(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
@@ -213,9 +207,9 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
     port = free_port()
     with started([*WAITROOM, "demo", "--port", str(port)], {}, port) as server:
         window = f"{server.url}/_waitroom/window"
-        eventually(lambda: httpx.get(window, timeout=DEADLINE_SECONDS).json()["waiting"] >= 5)
+        soon(lambda: httpx.get(window, timeout=DEADLINE_SECONDS).json()["waiting"] >= 5)
         assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
-        eventually(lambda: f"{server.url}/inside" in server.printed())
+        soon(lambda: f"{server.url}/inside" in server.printed())
         family = descendants(server.process.pid)
         assert any("crowd" in " ".join(process.cmdline()) for process in family)
         folder = Path(f"/tmp/waitroom-{os.geteuid()}-{server.process.pid}")
@@ -225,7 +219,7 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
         )
         server.process.send_signal(end)
         assert server.process.wait(30) == (0 if end == signal.SIGINT else 143)
-        eventually(lambda: not any(process.is_running() for process in family) and not folder.exists())
+        soon(lambda: not any(process.is_running() for process in family) and not folder.exists())
         assert "Traceback" not in server.printed()
     assert told.exit_code == 0
     assert re.search(r"^inside +\d+ of 40", told.output, re.MULTILINE)

@@ -25,7 +25,8 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, free_port, is_inside, join, page_data, started
 from tests.images import ROOT, TOOLS, Image, instructions, only, stages, variables
-from tests.visits import until, visitor
+from tests.visits import visitor
+from tests.waiting import until
 from waitroom import __version__
 from waitroom.settings import Settings
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from demo_app.crowd import Crowd, Temper, held_for
 from demo_app.edition import Edition, SoldOut
 from demo_app.guests import Guests
 from demo_app.shop import create_app, in_words
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 30.0
@@ -82,13 +83,6 @@ def serving(app: ASGIApp, port: int = 0) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from redis import Redis, RedisError
 
 from tests.stores import missing
+from tests.waiting import until
 from waitroom import embedded
 from waitroom.embedded import EmbeddedServer, owner_pid, running, share
 from waitroom.embedded_keeper import LOCK, SECRET, SOCKET
@@ -47,7 +47,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     yield place
     try:
-        eventually(lambda: not list(place.iterdir()))
+        until(lambda: not list(place.iterdir()))
     finally:
         shutil.rmtree(place)
 
@@ -56,13 +56,6 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keepers start with site-packages, which is how coverage gets into them."""
     monkeypatch.setattr(embedded, "ISOLATED", ())
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def client(server: EmbeddedServer | str) -> "closing[Redis]":
@@ -168,7 +161,7 @@ def test_two_apps_have_servers_of_their_own(place: Path) -> None:
         assert first["url"] != second["url"]
         assert first["secret"] != second["secret"]
         assert {f"unix://{path}" for path in running()} >= {first["url"], second["url"]}
-    eventually(lambda: not any(path.is_relative_to(place) for path in running()))
+    until(lambda: not any(path.is_relative_to(place) for path in running()))
 
 
 def test_killing_every_process_of_an_app_leaves_nothing(place: Path) -> None:
@@ -181,8 +174,8 @@ def test_killing_every_process_of_an_app_leaves_nothing(place: Path) -> None:
         for sharer in sharers:
             assert not family.is_gone()
             sharer.process.kill()
-    eventually(family.is_gone)
-    eventually(lambda: not home.exists())
+    until(family.is_gone)
+    until(lambda: not home.exists())
 
 
 def test_a_server_outlives_all_users_but_the_last(place: Path) -> None:
@@ -201,8 +194,8 @@ def test_an_app_that_just_exits_leaves_nothing(place: Path) -> None:
     with Sharer(place / "app", "just exit") as sharer:
         family = Family(sharer.got["url"])
         sharer.process.communicate()
-        eventually(family.is_gone)
-        eventually(lambda: not (place / "app").exists())
+        until(family.is_gone)
+        until(lambda: not (place / "app").exists())
 
 
 @pytest.mark.usefixtures("measured")
@@ -220,8 +213,8 @@ def test_closing_leaves_nothing(place: Path) -> None:
     server.close()
     assert not family.is_gone()
     again.close()
-    eventually(family.is_gone)
-    eventually(lambda: not home.exists())
+    until(family.is_gone)
+    until(lambda: not home.exists())
     assert home / SOCKET not in running()
 
 
@@ -237,7 +230,7 @@ def test_a_forked_child_has_its_parents_share(place: Path) -> None:
         assert redis.ping()
     ours.send("enough")
     child.join()
-    eventually(family.is_gone)
+    until(family.is_gone)
 
 
 def test_a_program_the_app_starts_has_no_share(place: Path) -> None:
@@ -245,7 +238,7 @@ def test_a_program_the_app_starts_has_no_share(place: Path) -> None:
     family = Family(server.url)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False):
         server.close()
-        eventually(family.is_gone)
+        until(family.is_gone)
 
 
 def test_it_listens_on_no_port_and_keeps_nothing_on_disk(place: Path) -> None:
@@ -276,9 +269,9 @@ def test_a_server_that_dies_is_replaced_while_it_has_users(place: Path) -> None:
     with closing(share(place / "app")) as server, client(server) as redis:
         redis.set("key", "value")
         family = Family(server.url)
-        eventually(lambda: info(server.url)["uptime_in_seconds"] >= 2)
+        until(lambda: info(server.url)["uptime_in_seconds"] >= 2)
         os.kill(family.server, signal.SIGKILL)
-        eventually(lambda: answers(server.url))
+        until(lambda: answers(server.url))
         assert redis.get("key") is None
         assert Family(server.url).keeper == family.keeper
         with closing(share(place / "app")) as again:
@@ -289,11 +282,11 @@ def test_a_server_that_dies_is_replaced_while_it_has_users(place: Path) -> None:
 def test_a_watcher_that_dies_is_replaced(place: Path) -> None:
     with closing(share(place / "app")) as server:
         family = Family(server.url)
-        eventually(lambda: info(server.url)["uptime_in_seconds"] >= 2)
+        until(lambda: info(server.url)["uptime_in_seconds"] >= 2)
         os.kill(family.watcher, signal.SIGKILL)
-        eventually(lambda: children_of(family.keeper) - {family.server, family.watcher})
+        until(lambda: children_of(family.keeper) - {family.server, family.watcher})
         assert alive(family.server)
-    eventually(family.is_gone)
+    until(family.is_gone)
 
 
 def test_a_new_share_replaces_a_server_that_died_young(place: Path) -> None:
@@ -309,7 +302,7 @@ def test_killing_the_keeper_takes_the_server_along(place: Path) -> None:
     with closing(share(place / "app")) as server:
         family = Family(server.url)
         os.kill(family.keeper, signal.SIGKILL)
-        eventually(family.is_gone)
+        until(family.is_gone)
         assert not answers(server.url)
         with closing(share(place / "app")) as again:
             assert answers(server.url)
@@ -321,7 +314,7 @@ def test_the_last_user_clears_up_after_a_killed_keeper(place: Path) -> None:
     server = share(place / "app")
     family = Family(server.url)
     os.kill(family.keeper, signal.SIGKILL)
-    eventually(family.is_gone)
+    until(family.is_gone)
     server.close()
     assert not (place / "app").exists()
 
@@ -330,7 +323,7 @@ def test_a_folder_left_behind_is_taken_over(place: Path) -> None:
     with Sharer(place / "app") as sharer:
         family = Family(sharer.got["url"])
         os.kill(family.keeper, signal.SIGKILL)
-        eventually(family.is_gone)
+        until(family.is_gone)
     assert (place / "app" / SOCKET).exists()
     with closing(share(place / "app")) as server:
         assert answers(server.url)
@@ -350,7 +343,7 @@ def test_what_is_not_ours_is_never_removed(place: Path) -> None:
     (home / "diary").touch()
     with closing(share(home)) as server:
         family = Family(server.url)
-    eventually(family.is_gone)
+    until(family.is_gone)
     assert [path.name for path in home.iterdir()] == ["diary"]
     shutil.rmtree(home)
 
@@ -362,7 +355,7 @@ def test_a_server_without_a_keeper_is_replaced(place: Path) -> None:
         [embedded._binary(), "--port", "0", "--unixsocket", home / SOCKET, "--save", "", "--dir", home],
         stdout=subprocess.DEVNULL,
     )
-    eventually(lambda: answers(f"unix://{home / SOCKET}"))
+    until(lambda: answers(f"unix://{home / SOCKET}"))
     with closing(share(home)) as server:
         assert orphan.wait() == 0
         assert Family(server.url).server != orphan.pid
@@ -381,7 +374,7 @@ def test_a_folder_that_is_just_being_removed_is_made_anew(place: Path) -> None:
     fcntl.flock(keeper, fcntl.LOCK_EX)
     with ThreadPoolExecutor() as threads:
         joining = threads.submit(share, home)
-        eventually(lambda: is_waited_for(home))
+        until(lambda: is_waited_for(home))
         home.rmdir()
         os.close(keeper)
         with closing(joining.result()) as server:

@@ -20,7 +20,8 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, bearer, free_port, is_inside, join, status, uvicorn
 from tests.images import ROOT, Image, only, stages
-from tests.visits import until, visitor
+from tests.visits import visitor
+from tests.waiting import until
 from waitroom import __version__
 from waitroom.cli import main
 from waitroom.settings import Settings

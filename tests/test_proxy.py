@@ -24,6 +24,7 @@ from websockets.typing import Subprotocol
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, client_of, free_port, gated, raw, started, take_place
 from tests.upstream import PIECE, BadManners, bad_manners
+from tests.waiting import until
 from waitroom import cli, proxying
 from waitroom.forwarding import has_body, request_headers, target_of
 from waitroom.proxying import Proxy
@@ -92,13 +93,6 @@ def guest(server: Server, **keywords: Any) -> httpx.Client:
 
 def headers_seen(answer: httpx.Response) -> list[tuple[str, str]]:
     return [(name, value) for name, value in answer.json()["headers"]]
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.02)
 
 
 # -- the gate stands before the site ------------------------------------------------------------------
@@ -170,7 +164,7 @@ def test_the_site_can_release_a_visitor(store_url: str) -> None:
     variables = {f"WAITROOM_{name}": value for name, value in settings.items()}
     with site() as upstream, proxied(upstream, "--root-path", "/shop", **variables) as server:
         with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS) as first:
-            eventually(lambda: first.get("/a%2Fb").status_code == 200)
+            until(lambda: first.get("/a%2Fb").status_code == 200)
             seen = first.get("/a%2Fb").json()
             assert seen["path"] == "/a%2Fb", "the root path has been taken off in front"
             assert ["x-forwarded-prefix", "/shop"] in seen["headers"]
@@ -178,7 +172,7 @@ def test_the_site_can_release_a_visitor(store_url: str) -> None:
             goodbye = first.get("/release")
         assert goodbye.text == "goodbye"
         assert "waitroom-command" not in goodbye.headers
-        eventually(lambda: httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 200)
+        until(lambda: httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 200)
 
 
 # -- what is asked for --------------------------------------------------------------------------------
@@ -403,10 +397,10 @@ def gives_up(server: Server, rude: BadManners, request: str, first: bytes = b"")
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), DEADLINE_SECONDS) as line:
         line.sendall(request.encode())
-        eventually(lambda: rude.came(path))
+        until(lambda: rude.came(path))
         while first:
             first = b"" if first in line.recv(65536) else first
-    eventually(lambda: path in rude.ended)
+    until(lambda: path in rude.ended)
     return rude.ended[path]
 
 
@@ -427,7 +421,7 @@ def test_who_hangs_up_is_not_worked_for(before_rude: Server, rude: BadManners) -
     def told() -> str:
         return before_rude.printed().rpartition("?listens")[2]
 
-    eventually(lambda: "/nonsense" in told() and "failed" in told())
+    until(lambda: "/nonsense" in told() and "failed" in told())
     assert told().count("failed") == 1
 
 
@@ -602,7 +596,7 @@ def test_the_visitors_close_code_reaches_the_site(
             line.send("hello")
             line.recv(DEADLINE_SECONDS)
             end(line)
-        eventually(lambda: len(client.get("/how-it-ended").json()) > before)
+        until(lambda: len(client.get("/how-it-ended").json()) > before)
         code, reason = client.get("/how-it-ended").json()[before]
     assert [code, reason or ""] == told
 
@@ -614,7 +608,7 @@ def test_a_visitor_who_vanishes_from_a_flood(server: Server) -> None:
             line.send("flood")
             line.recv(DEADLINE_SECONDS)
             line.socket.shutdown(socket.SHUT_RDWR)
-        eventually(lambda: len(client.get("/how-it-ended").json()) > before)
+        until(lambda: len(client.get("/how-it-ended").json()) > before)
 
 
 def test_a_site_that_vanishes_is_told(before_rude: Server) -> None:

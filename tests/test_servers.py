@@ -36,7 +36,8 @@ from tests.gates import (
     take_place,
 )
 from tests.tls import certificate
-from tests.visits import comes_in, cookies, ended_well, is_denied, socket_url, talks, until, visitor, waits
+from tests.visits import comes_in, cookies, ended_well, is_denied, socket_url, talks, visitor, waits
+from tests.waiting import until
 
 SHOPS = Path(__file__).parent / "frameworks"
 GATED = "app.add_middleware(WaitingRoomMiddleware)"

@@ -16,7 +16,8 @@ from tests.conftest import SECRET
 from tests.gates import API, client_of, gated, page_data, session, takes_number, uvicorn
 from tests.sites import site
 from tests.test_cli import waitroom
-from tests.visits import until, visitor
+from tests.visits import visitor
+from tests.waiting import until
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings
 

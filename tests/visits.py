@@ -1,8 +1,6 @@
 """What a visitor meets at the gate of any site of `tests/frameworks`, on any server."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,19 +9,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.gates import API, DEADLINE_SECONDS, Server, page_data
+from tests.waiting import until
 
 
 def visitor(server: Server, **keywords: Any) -> httpx.Client:
     """A client that keeps cookies."""
     return httpx.Client(base_url=server.url, verify=server.verify, timeout=DEADLINE_SECONDS, **keywords)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Look again and again until it is so."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def comes_in(client: httpx.Client, goods: int | None, path: str = "") -> None:
