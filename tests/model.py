@@ -208,9 +208,9 @@ class Model:
             return "expired", 0, 0
         if session.pass_ends <= self.now:
             ends = self._pass_end(session.entered_at, first=False)
+            if ends <= self.now:
+                return "expired", 0, 0
             session.lease_ends = max(session.lease_ends, ends + GRACE)
-        if session.pass_ends <= self.now:
-            return "expired", 0, 0
         return "active", session.pass_ends, session.entered_at
 
     def _pass_end(self, entered_at: int, first: bool) -> int:

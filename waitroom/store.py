@@ -72,6 +72,7 @@ class Clocked(NamedTuple):
     ahead: float
 
 
+@cache
 def read_script(name: str) -> str:
     """Read a script as it is sent, with what all of them begin with in front."""
     folder = files("waitroom") / "scripts"
@@ -82,6 +83,7 @@ def _rights_script() -> str:
     return (files("waitroom") / "scripts" / "rights.lua").read_text(encoding="utf-8")
 
 
+@cache
 def _sha(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 

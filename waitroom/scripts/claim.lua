@@ -39,14 +39,18 @@ end
 -- Where the pass has run out and only the lease lives, it is renewed, as the pass itself would be.
 local function find_session(id, entered_at)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
-  local ends = lease_ends and lease_ends - GRACE_US
-  if ends and ends <= now then
-    ends = pass_end(tonumber(entered_at), rules.lease_us)
-    redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
-  end
-  if not ends or ends <= now then
+  if not lease_ends then
     return {'expired', 0, 0}
   end
+  local ends = lease_ends - GRACE_US
+  if ends > now then
+    return {'active', text(ends), entered_at}
+  end
+  ends = pass_end(tonumber(entered_at), rules.lease_us)
+  if ends <= now then
+    return {'expired', 0, 0}
+  end
+  redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
   return {'active', text(ends), entered_at}
 end
 

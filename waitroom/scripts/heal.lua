@@ -66,7 +66,7 @@ local function open_epoch(why)
   local inside, entered = redis.call('ZCARD', INSIDE), count_entered()
   room.inside_known, room.inside_found = inside + count_forgotten(), inside
   room.entered_known, room.entered_found = entered + count_unseen(), entered
-  room.opened, room.opened_at = why, now
+  room.opened, room.opened_at, room.lost_at = why, now, room.clock
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
 end
 
@@ -84,24 +84,34 @@ local function heed_tickets()
   room.entered_known = math.max(room.entered_known, rules.window_size)
 end
 
+-- What was told at a later time than the store knows of was lost, whatever else is still there.
+local function is_clock_behind()
+  return memory.clock and memory.clock > room.clock
+end
+
+-- A process that was told nothing later than what the store had kept knows of nothing that it lost.
+local function remembers()
+  local known = memory.epochs[#memory.epochs]
+  return known and known[1] < room.newest.name and memory.clock > room.lost_at
+end
+
 local function heal()
   local before = room.newest and room.newest.name
-  local known = memory.epochs[#memory.epochs]
-  local is_loss = is_another_history() or memory.generation > room.generation
-  local _, is_behind = merge(memory.epochs)
+  local is_loss = is_another_history() or is_clock_behind() or memory.generation > room.generation
+  local is_news, is_behind = merge(memory.epochs)
   local is_told, is_behind_tickets = merge(memory.told)
   for _, told in ipairs(memory.told) do
     room.generation = math.max(room.generation, told[5])
   end
   room.generation = math.max(room.generation, memory.generation)
   if not before then
-    open_epoch((known or is_told) and 'lost' or 'new')
+    open_epoch((memory.epochs[1] or is_told) and 'lost' or 'new')
   elseif is_loss or is_behind or is_behind_tickets then
     open_epoch('lost')
   end
-  if known and known[1] < room.newest.name then
+  if remembers() then
     heed_process()
-  elseif is_told and room.opened ~= 'processes' then
+  elseif (is_news or is_told) and room.opened ~= 'processes' then
     heed_tickets()
   end
 end

@@ -32,6 +32,7 @@ local REGISTERS = {
   'history', -- the server's replication id, which changes when the server may have lost something
   'opened_at', -- when the newest epoch began
   'opened', -- and why: a "new" room, or one that has "lost" something, which "processes" or only "tickets" remember
+  'lost_at', -- the latest time that the store knew of then: whoever was told a later one knows what was lost
   'inside_known', -- most sessions that anybody knew to be inside when it began
   'inside_found', -- those of them that were in the store, or have come back since
   'entered_known', -- most entries that anybody knew of in the interval before
@@ -183,6 +184,7 @@ local function read_room()
   room.history = kept.history
   room.opened_at = number('opened_at', 0)
   room.opened = kept.opened or 'new'
+  room.lost_at = number('lost_at', 0)
   room.inside_known = number('inside_known', 0)
   room.inside_found = number('inside_found', 0)
   room.entered_known = number('entered_known', 0)
@@ -196,7 +198,7 @@ local function keep_room()
   local registers = {
     generation = text(room.generation), over = room.over, epochs = write_epochs(), calling = room.calling,
     clock = text(room.clock), shift = text(room.shift), history = room.history,
-    opened_at = text(room.opened_at), opened = room.opened,
+    opened_at = text(room.opened_at), opened = room.opened, lost_at = text(room.lost_at),
     inside_known = text(room.inside_known), inside_found = text(room.inside_found),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
     tally = text(room.tally), ended_version = text(room.ended_version),

@@ -1,0 +1,54 @@
+"""Run schedules: `python -m tests.simulation --seed 1 --count 1000`. One seed's story: `--seed 42 --tell`."""
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests import stores
+from tests.simulation.parts import parts
+from tests.simulation.runner import run_one
+from tests.simulation.world import Server
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    arguments.add_argument("--seed", type=int, default=1, help="the first schedule's")
+    arguments.add_argument("--count", type=int, default=500, help="schedules")
+    arguments.add_argument(
+        "--tell", action="store_true", help="tell what happened in each, also where all is well"
+    )
+    arguments.add_argument(
+        "--go-on", action="store_true", help="do not end at the first promise that is broken"
+    )
+    told = arguments.parse_args()
+    logging.disable()
+    began, broken, calls = time.monotonic(), 0, 0
+    with (
+        tempfile.TemporaryDirectory(prefix="waitroom-simulation-") as folder,
+        stores.valkey(Path(folder)) as url,
+    ):
+        server = Server(url)
+        for seed in range(told.seed, told.seed + told.count):
+            outcome = run_one(server, seed, parts())
+            calls += outcome.calls
+            if outcome.broken:
+                broken += 1
+            if outcome.broken or told.tell:
+                if told.tell or not told.go_on:
+                    print(outcome.story)
+                print(f"seed {seed}: {outcome.broken or 'all promises were kept'}", flush=True)
+            if outcome.broken and not told.go_on:
+                print(f"play it again: python -m tests.simulation --seed {seed} --count 1 --tell")
+                break
+        server.close()
+    seconds = time.monotonic() - began
+    ran = seed - told.seed + 1
+    print(f"{ran} schedules, {calls} calls of scripts, {broken} with a broken promise, {seconds:.0f} s")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Visitors: they come, keep what they are given, ask when they were told to, and some of them vanish."""
+
+from dataclasses import dataclass
+
+from waitroom.tickets import Pass, Ticket
+
+
+@dataclass
+class Visitor:
+    """One browser; `stage` is new, proof, ticket, inside or gone."""
+
+    id: str
+    stage: str
+    due: int
+    """True time of its next request."""
+    stays: int
+    """For how many requests it stays once it is inside."""
+    keeps_asking: bool = True
+    """Whether it means to come in; else it vanishes at its second request."""
+    ticket: Ticket | None = None
+    presented: Pass | None = None
+    reached_at: int | None = None
+    """When the store, or a window just read, last told it where it stands; the room's clock."""
+    is_at_door: bool = False
+    is_late: bool = False
+    """It could not ask for so long that its turn may have passed."""
+
+    @property
+    def credential(self) -> Ticket | Pass | None:
+        return self.presented or self.ticket
