@@ -16,8 +16,8 @@ class Session:
     place: Place
     entered_at: int
     pass_ends: int
-    lasts: dict[int, int] = field(default_factory=dict)
-    """For each pass that was given, by the ms at which it ends: the true time at which it should."""
+    lasts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """For each pass, by the ms at which it ends: the true times at which it was given and at which it should end."""
     is_over: bool = False
     """It left."""
     is_lent: bool = False
@@ -46,9 +46,8 @@ class View:
         return max(self.epochs)
 
     def called(self) -> Place:
-        """The greatest rank ever called, as it is told; of an epoch without numbers nobody was."""
-        called = self.epochs[self.calling][1] if self.calling in self.epochs else 0
-        return (self.calling, called) if called else ("", 0)
+        """The greatest rank ever called, as it is told; where nobody waits that is the newest epoch's last."""
+        return self.calling, self.epochs[self.calling][1] if self.calling in self.epochs else 0
 
 
 @dataclass
@@ -72,6 +71,8 @@ class Lineage:
     ended: set[str] = field(default_factory=set)
     blurred: set[str] = field(default_factory=set)
     """Sessions that it lost without a sign, before somebody who knew of none of them called."""
+    unfeared: tuple[int, int] = (0, 0)
+    """Sessions and entries beyond those that are feared where only tickets report: more than there may ever be."""
     lost_at: int = 0
     """The latest time that it knew of when its newest epoch began."""
     noticed: int = 0
@@ -93,6 +94,7 @@ class Lineage:
             used=dict(self.used),
             ended=set(self.ended),
             blurred=set(self.blurred),
+            unfeared=self.unfeared,
             lost_at=self.lost_at,
             noticed=self.noticed,
             door=dict(self.door),

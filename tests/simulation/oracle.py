@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import Lineage, Place, Registers, Remembered, Session, View
 from tests.simulation.world import BEGIN, SECOND, World
+from waitroom.settings import Settings
 from waitroom.tickets import Pass
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Oracle:
         self._check_calls(view)
         self.before = self._without_joins(view, name, reply[1])
         self.lineage.clock, self.lineage.over, self.lineage.epochs = view.now, view.over, view.epochs
-        self.lineage.called = view.called()
+        if view.called()[1]:
+            self.lineage.called = view.called()
         self.latest_clock = max(self.latest_clock, view.now)
         granted = getattr(self, f"_saw_{name}")(process, view, asked, reply[1])
         if granted:
@@ -127,7 +129,8 @@ class Oracle:
         for epoch, registers in view.epochs.items():
             before = mine.epochs.get(epoch, (0, 0, 0))
             mine.epochs[epoch] = tuple(map(max, before, registers))  # type: ignore[assignment]
-        mine.called = max(mine.called, view.called())
+        if view.called()[1]:
+            mine.called = max(mine.called, view.called())
         mine.known = set(self.lineage.known)
         if name == "join":
             for (_, id), (number, _, _) in zip(json.loads(items), reply[1], strict=True):
@@ -149,9 +152,12 @@ class Oracle:
             expected = max(last, mine.clock + self.world.true - mine.heard_at)
             self.check(view.now <= expected + JUMP + DRIFT, "P9: a jump of the store's clock went through")
         offset = view.now - self.world.true
-        if self.offset is not None and offset - self.offset > JUMP:
-            # Nobody who called knew how much time has passed: the store's clock is believed, wherever it is.
+        if self.offset is not None and offset - self.offset > JUMP and mine.clock is None:
+            # Who called did not know how much time has passed: the store's clock is believed, wherever it is,
+            # and what was measured by the one before it is off.
             self.clock_lost_at = self.world.true
+            self.lineage.known.clear()
+            self.lineage.blurred |= set(self.sessions)
         self.offset = offset
 
     # -- the registers -------------------------------------------------------------------------------
@@ -204,7 +210,7 @@ class Oracle:
         if view.newest not in lineage.epochs:
             was_new = not lineage.epochs and not mine.epochs and not told
             lineage.opened, lineage.opened_at = "new" if was_new else "lost", view.now
-            lineage.lost_at, lineage.noticed = lineage.clock, self.world.losses
+            lineage.lost_at, lineage.noticed, lineage.unfeared = lineage.clock, self.world.losses, (0, 0)
         elif lineage.noticed < self.world.losses and not is_ahead:
             lineage.blurred |= set(self.sessions) - lineage.own
         if self._remembers(mine, is_ahead):
@@ -217,6 +223,11 @@ class Oracle:
         elif is_news and lineage.opened != "processes":
             lineage.opened = "tickets"
             lineage.known = set(self.sessions)
+            inside, entered = self._known(settings, max(view.now, self.latest_clock))
+            lineage.unfeared = (
+                max(0, len(inside) - settings.capacity),
+                max(0, len(entered) - settings.window_size),
+            )
         pause = settings.settle_seconds
         if lineage.opened == "tickets":
             pause = max(pause, settings.tempo.longest_poll)
@@ -366,8 +377,11 @@ class Oracle:
         if session.is_over or is_capped or session.id in self.lineage.blurred:
             return
         self.check(ends <= view.now, f"P6: {session.id} holds a pass and is refused")
-        is_early = self.world.true < session.lasts.get(ends // 1000, 0) - JUMP - SECOND
-        self.check(not is_early or self.clock_lost_at >= 0, f"P9: the session of {session.id} ended early")
+        given, until = session.lasts.get(ends // 1000, (0, 0))
+        is_early = self.world.true < until - JUMP - SECOND
+        self.check(
+            not is_early or self.clock_lost_at >= given, f"P9: the session of {session.id} ended early"
+        )
 
     def _saw_leave(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         for item, answer in zip(items, answers, strict=True):
@@ -394,7 +408,8 @@ class Oracle:
     def refused(self, presented: Pass, process: "Process") -> None:
         """P6: a pass that holds is never refused."""
         session = self.sessions[presented.id]
-        held = presented.expires_at * 1000 > self.latest_clock and not session.is_over
+        now = max(self.latest_clock, process.now() * 1000)
+        held = presented.expires_at * 1000 > now and not session.is_over
         is_lost = presented.id in self.lineage.blurred
         self.check(
             not held or is_lost or self._is_ended(presented.id),
@@ -420,7 +435,7 @@ class Oracle:
 
     def _extend(self, session: Session, ends: int, now: int) -> None:
         session.pass_ends = max(session.pass_ends, ends)
-        session.lasts.setdefault(ends // 1000, self.world.true + ends - now)
+        session.lasts.setdefault(ends // 1000, (self.world.true, self.world.true + ends - now))
 
     def lent(self, given: Pass) -> None:
         """A process let somebody in while the store was away: nobody accounts for it until it reports."""
@@ -432,13 +447,15 @@ class Oracle:
         """P1 and P2, by the settings of the process that let somebody in."""
         settings, now = process.settings, max(view.now, self.latest_clock)
         self.check(now >= self.lineage.settles_until, f"P1: {granted} enter while the room settles")
+        inside, entered = self._known(settings, now)
+        more_inside, more_entered = self.lineage.unfeared
+        most, rate = settings.capacity + more_inside, settings.window_size + more_entered
+        self.check(len(inside) <= most, f"P1: {inside} are inside, of {settings.capacity}")
+        self.check(len(entered) <= rate, f"P2: {entered} entered, of {settings.window_size}")
+
+    def _known(self, settings: Settings, now: int) -> tuple[list[str], list[str]]:
+        """The sessions that are accounted for: those inside, and those that entered within the interval."""
         known = [session for id in self.lineage.known if not (session := self.sessions[id]).is_lent]
-        inside = [s.id for s in known if not s.is_over and s.pass_ends > now]
-        self.check(
-            len(inside) <= settings.capacity, f"P1: {sorted(inside)} are inside, of {settings.capacity}"
-        )
         since = now - round(settings.window_interval * SECOND)
-        entered = [s.id for s in known if s.entered_at > since]
-        self.check(
-            len(entered) <= settings.window_size, f"P2: {sorted(entered)} entered, of {settings.window_size}"
-        )
+        inside = sorted(session.id for session in known if not session.is_over and session.pass_ends > now)
+        return inside, sorted(session.id for session in known if session.entered_at > since)
