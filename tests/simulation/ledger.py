@@ -20,6 +20,8 @@ class Session:
     """For each pass, by the ms at which it ends: the true times at which it was given and at which it should end."""
     is_over: bool = False
     """It left."""
+    is_revived: bool = False
+    """It had left, and a copy of its pass brought it back to a store that has lost the list of those who have."""
     is_lent: bool = False
     """It was let in while the store was away, which has not heard of it."""
 
@@ -108,6 +110,7 @@ class Remembered:
     clock: int | None = None
     heard_at: int = 0
     """True time of the last answer."""
+    unfeared: tuple[int, int] = (0, 0)
     losses: int = 0
     """How many times the store had lost something by then."""
     epochs: Registers = field(default_factory=dict)

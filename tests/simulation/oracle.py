@@ -78,14 +78,15 @@ class Oracle:
         self.copies[slot] = self.lineage.copy()
 
     def restored(self, slot: int) -> None:
-        self._lost()
+        if not self._lost():
+            self.silent_loss_at = self.world.true
         self.lineage = self.copies[slot].copy()
 
-    def _lost(self) -> None:
+    def _lost(self) -> bool:
+        """Tell whether the history that scripts see is another now."""
         self.world.losses += 1
         self.world.true += 1000  # no server restarts within the same moment
-        if not self.world.tells_loss():
-            self.silent_loss_at = self.world.true
+        return self.world.tells_loss()
 
     def restarted(self, process: "Process") -> None:
         self.remembered[process.name] = Remembered(losses=self.world.losses)
@@ -131,7 +132,7 @@ class Oracle:
             mine.epochs[epoch] = tuple(map(max, before, registers))  # type: ignore[assignment]
         if view.called()[1]:
             mine.called = max(mine.called, view.called())
-        mine.known = set(self.lineage.known)
+        mine.known, mine.unfeared = set(self.lineage.known), self.lineage.unfeared
         if name == "join":
             for (_, id), (number, _, _) in zip(json.loads(items), reply[1], strict=True):
                 if int(number):
@@ -152,13 +153,23 @@ class Oracle:
             expected = max(last, mine.clock + self.world.true - mine.heard_at)
             self.check(view.now <= expected + JUMP + DRIFT, "P9: a jump of the store's clock went through")
         offset = view.now - self.world.true
-        if self.offset is not None and offset - self.offset > JUMP and mine.clock is None:
-            # Who called did not know how much time has passed: the store's clock is believed, wherever it is,
-            # and what was measured by the one before it is off.
-            self.clock_lost_at = self.world.true
-            self.lineage.known.clear()
-            self.lineage.blurred |= set(self.sessions)
+        went_on = self.offset is not None and offset - self.offset > JUMP
+        if view.now < self.latest_clock or (went_on and self._is_clock_unknown(mine)):
+            self._lose_clock(view)
         self.offset = offset
+
+    def _is_clock_unknown(self, mine: Remembered) -> bool:
+        """Who calls does not know how much time has passed, or knew a clock that was lost since."""
+        return mine.clock is None or self.clock_lost_at >= mine.heard_at
+
+    def _lose_clock(self, view: View) -> None:
+        """The store's clock is believed, wherever it is: what was measured by the one before it is off."""
+        self.clock_lost_at = self.world.true
+        self.latest_clock = view.now
+        self.lineage.known.clear()
+        self.lineage.blurred |= set(self.sessions)
+        for session in self.sessions.values():
+            session.pass_ends, session.entered_at = min(session.pass_ends, view.now), 0
 
     # -- the registers -------------------------------------------------------------------------------
 
@@ -210,7 +221,7 @@ class Oracle:
         if view.newest not in lineage.epochs:
             was_new = not lineage.epochs and not mine.epochs and not told
             lineage.opened, lineage.opened_at = "new" if was_new else "lost", view.now
-            lineage.lost_at, lineage.noticed, lineage.unfeared = lineage.clock, self.world.losses, (0, 0)
+            lineage.lost_at, lineage.noticed = lineage.clock, self.world.losses
         elif lineage.noticed < self.world.losses and not is_ahead:
             lineage.blurred |= set(self.sessions) - lineage.own
         if self._remembers(mine, is_ahead):
@@ -220,6 +231,7 @@ class Oracle:
                 forgotten, mine.known, key=lambda ids: self._count_valid(ids, view)
             )
             lineage.opened = "processes"
+            lineage.unfeared = max(lineage.unfeared, mine.unfeared)
         elif is_news and lineage.opened != "processes":
             lineage.opened = "tickets"
             lineage.known = set(self.sessions)
@@ -282,9 +294,7 @@ class Oracle:
         epoch, number = self.top_answered
         if self.before.get(epoch, (0, 0, 0))[0] >= number:
             return False
-        if place[0] == epoch:
-            return self.silent_loss_at >= self.top_answered_at
-        return view.now <= int(epoch[:16])
+        return self.silent_loss_at >= self.top_answered_at or view.now <= int(epoch[:16])
 
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
@@ -366,6 +376,7 @@ class Oracle:
                 self.lineage.own.add(id)
                 self.lineage.known.add(id)
                 self.lineage.blurred.discard(id)
+                session.is_revived |= session.is_over
                 session.is_over = session.is_lent = False
             self.check(id not in self.lineage.ended, f"P1: {id} has left, and comes back")
             self._extend(session, int(answer), view.now)
@@ -426,6 +437,7 @@ class Oracle:
         if session is None:
             session = self.sessions[id] = Session(id, place, now, ends)
         session.entered_at, session.is_over, session.is_lent = now, False, False
+        session.is_revived = False
         self._extend(session, ends, now)
         self.lineage.used[id] = now
         self.lineage.own.add(id)
@@ -455,7 +467,8 @@ class Oracle:
 
     def _known(self, settings: Settings, now: int) -> tuple[list[str], list[str]]:
         """The sessions that are accounted for: those inside, and those that entered within the interval."""
-        known = [session for id in self.lineage.known if not (session := self.sessions[id]).is_lent]
+        all_known = [self.sessions[id] for id in self.lineage.known]
+        known = [session for session in all_known if not session.is_lent and not session.is_revived]
         since = now - round(settings.window_interval * SECOND)
         inside = sorted(session.id for session in known if not session.is_over and session.pass_ends > now)
         return inside, sorted(session.id for session in known if session.entered_at > since)

@@ -22,6 +22,7 @@ def draw(url: str, chance: random.Random) -> list[Settings]:
         "session_seconds": chance.choice([8.0, 15.0, 40.0]),
         "first_lease_seconds": 4.0,
         "max_session_seconds": chance.choice([0.0, 0.0, 0.0, 30.0]),
+        "sync_seconds": chance.choice([0.5, 2.0, 2.0]),
         "settle_seconds": chance.choice([2.0, 5.0]),
     }
     sizes = {"window_size": chance.choice([1, 2, 3, 4]), "capacity": chance.choice([1, 2, 3, 5])}

@@ -12,7 +12,7 @@ from waitroom.places import AWAY_POLL
 from waitroom.store import KEYS, Claimed
 from waitroom.tickets import Pass, Ticket, pass_of
 
-STEPS = 18
+STEPS = 14
 PAUSES = (0.0, 0.0, 0.2, 0.7, 1.5, 3.0, 6.0, 15.0)
 TOGETHER = SECOND
 """Visitors who are due within this time ask at once."""
@@ -90,7 +90,7 @@ class Schedule:
 
     def _come(self) -> None:
         now = self.world.true
-        for _ in range(self.chance.choice([1, 1, 2, 4])):
+        for _ in range(self.chance.choice([1, 1, 2, 3])):
             self.visitors.append(
                 Visitor(
                     id=f"v{len(self.visitors)}",
@@ -285,7 +285,7 @@ class Schedule:
 
     def _enter(self, visitor: Visitor, given: Pass) -> None:
         visitor.stage, visitor.presented, visitor.is_at_door = "inside", given, False
-        visitor.due = self.world.true + self.chance.choice([1, 3, 7]) * SECOND
+        visitor.due = self.world.true + self.chance.choice([1, 4, 8]) * SECOND
 
     def _serve_tickets(self, asking: list[Visitor], process: Process) -> None:
         claiming: list[tuple[Visitor, Ticket]] = []
@@ -338,7 +338,7 @@ class Schedule:
             return
         visitor.presented = latest
         visitor.stays -= 1
-        visitor.due = self.world.true + self.chance.choice([1, 3, 7, 12]) * SECOND
+        visitor.due = self.world.true + self.chance.choice([2, 4, 8, 14]) * SECOND
         if visitor.stays <= 0 and (self.is_over or self.chance.random() < 0.5):
             self._go(visitor)
         elif visitor.stays <= 0:
