@@ -149,9 +149,7 @@ class Store:
         With each pass goes whether it confirms a first lease: whether its cookie has come back. A session that
         the store has lost comes back with a pass that still holds.
         """
-        items = [
-            (*_session(used), used.entered_at * 1000, used.first, confirms) for used, confirms in renewals
-        ]
+        items = [(*_session(used), used.first, confirms) for used, confirms in renewals]
         window, answers = await self._run("renew", items)
         return window, [_milliseconds(end) for end in answers]
 
@@ -311,8 +309,8 @@ def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
     return credential.generation, credential.epoch, credential.number, credential.id
 
 
-def _session(used: Pass) -> tuple[int, str, int, str, int, str]:
-    return *_identity(used), used.expires_at * 1000, used.known_in
+def _session(used: Pass) -> tuple[int, str, int, str, int, str, int]:
+    return *_identity(used), used.expires_at * 1000, used.known_in, used.entered_at * 1000
 
 
 def _rank(written: str) -> Rank:

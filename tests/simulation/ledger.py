@@ -68,13 +68,17 @@ class Lineage:
     """Sessions that it accounts for, one by one or as some of those that it has forgotten."""
     own: set[str] = field(default_factory=set)
     """Of these, those that it has had one by one."""
-    used: dict[str, int] = field(default_factory=dict)
+    used: dict[Place, int] = field(default_factory=dict)
     """When each ticket entered; 0: it left unused."""
     ended: set[str] = field(default_factory=set)
     blurred: set[str] = field(default_factory=set)
     """Sessions that it lost without a sign, before somebody who knew of none of them called."""
     unfeared: tuple[int, int] = (0, 0)
     """Sessions and entries beyond those that are feared where only tickets report: more than there may ever be."""
+    valid: tuple[int, int] = (0, 0)
+    """Sessions inside and entries of the interval when its newest epoch began, whoever knew of them."""
+    known_at: int = 0
+    """The latest clock of a process that told of its loss."""
     lost_at: int = 0
     """The latest time that it knew of when its newest epoch began."""
     noticed: int = 0
@@ -97,6 +101,8 @@ class Lineage:
             ended=set(self.ended),
             blurred=set(self.blurred),
             unfeared=self.unfeared,
+            valid=self.valid,
+            known_at=self.known_at,
             lost_at=self.lost_at,
             noticed=self.noticed,
             door=dict(self.door),

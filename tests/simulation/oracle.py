@@ -47,6 +47,10 @@ class Oracle:
         self.calls = self.numbers = 0
         """How many were ever given, by whatever history."""
         self.called_at: dict[Place, int] = {}
+        self.left: set[str] = set()
+        """Who gave up a ticket, whether they heard so or not."""
+        self.began: dict[str, int] = {}
+        """When each epoch was first seen; true time."""
         self.top_answered: Place = ("", 0)
         self.silent_loss_at = -1
         self.top_answered_at = 0
@@ -75,6 +79,7 @@ class Oracle:
         self.lineage = Lineage()
 
     def copied(self, slot: int) -> None:
+        self.world.true += 1000
         self.copies[slot] = self.lineage.copy()
 
     def restored(self, slot: int) -> None:
@@ -107,13 +112,12 @@ class Oracle:
         self._check_calls(view)
         self.before = self._without_joins(view, name, reply[1])
         self.lineage.clock, self.lineage.over, self.lineage.epochs = view.now, view.over, view.epochs
-        if view.called()[1]:
-            self.lineage.called = view.called()
         self.latest_clock = max(self.latest_clock, view.now)
         granted = getattr(self, f"_saw_{name}")(process, view, asked, reply[1])
         if granted:
             self._check_limits(process, view, granted)
-        if not self.world.losses:
+        # A join that is sent twice with the ids it had counts them twice, in its own answer alone.
+        if not self.world.losses and name != "join":
             leases = [
                 s.id for s in self.sessions.values() if not s.is_over and s.pass_ends + GRACE > view.now
             ]
@@ -130,8 +134,7 @@ class Oracle:
         for epoch, registers in view.epochs.items():
             before = mine.epochs.get(epoch, (0, 0, 0))
             mine.epochs[epoch] = tuple(map(max, before, registers))  # type: ignore[assignment]
-        if view.called()[1]:
-            mine.called = max(mine.called, view.called())
+        mine.called = max(mine.called, self.lineage.called)
         mine.known, mine.unfeared = set(self.lineage.known), self.lineage.unfeared
         if name == "join":
             for (_, id), (number, _, _) in zip(json.loads(items), reply[1], strict=True):
@@ -197,6 +200,7 @@ class Oracle:
         """P3: in order, and while it settles nobody. What any history has called before is merged, not called."""
         names = sorted(view.epochs)
         for epoch in names:
+            self.began.setdefault(epoch, self.world.true)
             _, called, floor = view.epochs[epoch]
             before = self.ever_called.setdefault(epoch, floor)
             if called <= before:
@@ -210,6 +214,7 @@ class Oracle:
             for number in range(before + 1, called + 1):
                 self.called_at[epoch, number] = view.now
             self.ever_called[epoch] = called
+            self.lineage.called = max(self.lineage.called, (epoch, called))
 
     # -- who reports a loss -----------------------------------------------------------------------------
 
@@ -222,6 +227,8 @@ class Oracle:
             was_new = not lineage.epochs and not mine.epochs and not told
             lineage.opened, lineage.opened_at = "new" if was_new else "lost", view.now
             lineage.lost_at, lineage.noticed = lineage.clock, self.world.losses
+            inside, entered = self._counted(set(self.sessions), settings, view.now)
+            lineage.valid = len(inside), len(entered)
         elif lineage.noticed < self.world.losses and not is_ahead:
             lineage.blurred |= set(self.sessions) - lineage.own
         if self._remembers(mine, is_ahead):
@@ -231,15 +238,13 @@ class Oracle:
                 forgotten, mine.known, key=lambda ids: self._count_valid(ids, view)
             )
             lineage.opened = "processes"
+            lineage.known_at = max(lineage.known_at, mine.clock or 0)
             lineage.unfeared = max(lineage.unfeared, mine.unfeared)
         elif is_news and lineage.opened != "processes":
             lineage.opened = "tickets"
             lineage.known = set(self.sessions)
-            inside, entered = self._known(settings, max(view.now, self.latest_clock))
-            lineage.unfeared = (
-                max(0, len(inside) - settings.capacity),
-                max(0, len(entered) - settings.window_size),
-            )
+            inside, entered = lineage.valid
+            lineage.unfeared = max(0, inside - settings.capacity), max(0, entered - settings.window_size)
         pause = settings.settle_seconds
         if lineage.opened == "tickets":
             pause = max(pause, settings.tempo.longest_poll)
@@ -294,7 +299,8 @@ class Oracle:
         epoch, number = self.top_answered
         if self.before.get(epoch, (0, 0, 0))[0] >= number:
             return False
-        return self.silent_loss_at >= self.top_answered_at or view.now <= int(epoch[:16])
+        is_behind = place[0] <= epoch and self.began[place[0]] > self.top_answered_at
+        return self.silent_loss_at >= self.top_answered_at or is_behind
 
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
@@ -302,7 +308,7 @@ class Oracle:
             place = epoch, number
             if len(self.holders[place]) > 1:
                 # Given once more, after a loss that nobody could know of: judged when it was given.
-                if outcome == "active" and id not in self.lineage.used:
+                if outcome == "active" and place not in self.lineage.used:
                     self._grant(id, place, view.now, int(ends))
                     granted.add(id)
                 continue
@@ -323,7 +329,7 @@ class Oracle:
         self, process: "Process", view: View, place: Place, id: str, ends: int, entered_at: int
     ) -> bool:
         """Whether the ticket entered just now."""
-        used = self.lineage.used.get(id)
+        used = self.lineage.used.get(place)
         if used is not None:
             self.check(used == entered_at, f"P5: {place} entered at {used} and again at {entered_at}")
             session = self.sessions[id]
@@ -339,7 +345,7 @@ class Oracle:
         floor = view.epochs.get(place[0], (0, 0, 0))[2]
         if session and id in self.lineage.own and not session.is_over and place[1] > floor:
             self.check(session.pass_ends <= view.now, f"P5: {place} is inside and told it has expired")
-        if not session and id not in self.lineage.used:
+        if not session and id not in self.left:
             self.check_turn(place, view.now, round(process.settings.active_seconds * SECOND))
 
     def check_turn(self, place: Place, now: int, active: int) -> None:
@@ -360,7 +366,7 @@ class Oracle:
             (item[1], item[2]) for item, answer in zip(items, answers, strict=True) if answer[0] == "door"
         ]
         for place in entered:
-            asked = self.lineage.door.pop(place)
+            asked = self.lineage.door.pop(place, 0)
             if view.now - asked < DOOR:
                 lower = [other for other in stayed if other < place and other in self.lineage.door]
                 self.check(not lower, f"P3: {place} entered while {lower} stood at the door")
@@ -372,15 +378,22 @@ class Oracle:
                 self._check_refusal(process, view, session, ends)
                 continue
             if id not in self.lineage.own:
-                self.lineage.used[id] = entered_at
+                self.lineage.used[epoch, number] = entered_at
                 self.lineage.own.add(id)
                 self.lineage.known.add(id)
                 self.lineage.blurred.discard(id)
                 session.is_revived |= session.is_over
+                self._find(session)
                 session.is_over = session.is_lent = False
             self.check(id not in self.lineage.ended, f"P1: {id} has left, and comes back")
             self._extend(session, int(answer), view.now)
         return set()
+
+    def _find(self, session: Session) -> None:
+        """It is taken for one of those that are accounted for, and may be of an older history than they are."""
+        if session.id not in self.lineage.known and session.entered_at <= self.lineage.known_at:
+            inside, entered = self.lineage.unfeared
+            self.lineage.unfeared = inside + 1, entered
 
     def _check_refusal(self, process: "Process", view: View, session: Session, ends: int) -> None:
         longest = process.settings.max_session_seconds * SECOND
@@ -398,18 +411,21 @@ class Oracle:
         for item, answer in zip(items, answers, strict=True):
             place, id = (item[1], item[2]), item[3]
             self.lineage.door.pop(place, None)
+            self.left.add(id)
             session = self.sessions.get(id)
+            if session and int(answer) and id not in self.lineage.own:
+                self._find(session)
             if session and (int(answer) or id in self.lineage.own):
                 session.is_over = True
                 self.lineage.ended.add(id)
-                self.lineage.used.setdefault(id, session.entered_at)
+                self.lineage.used.setdefault(place, session.entered_at)
         return set()
 
     # -- what visitors are told ----------------------------------------------------------------------------
 
     def expired(self, visitor: "Visitor", now_ms: int, is_late: bool) -> None:
         """P4: nobody who keeps asking is told that the turn has passed."""
-        is_used = visitor.id in self.sessions or self.lineage.used.get(visitor.id) == 0
+        is_used = visitor.id in self.sessions or visitor.id in self.left
         assert visitor.ticket is not None
         is_twice = len(self.holders[visitor.ticket.epoch, visitor.ticket.number]) > 1
         self.check(
@@ -439,7 +455,7 @@ class Oracle:
         session.entered_at, session.is_over, session.is_lent = now, False, False
         session.is_revived = False
         self._extend(session, ends, now)
-        self.lineage.used[id] = now
+        self.lineage.used[place] = now
         self.lineage.own.add(id)
         self.lineage.known.add(id)
         self.lineage.ended.discard(id)
@@ -459,16 +475,15 @@ class Oracle:
         """P1 and P2, by the settings of the process that let somebody in."""
         settings, now = process.settings, max(view.now, self.latest_clock)
         self.check(now >= self.lineage.settles_until, f"P1: {granted} enter while the room settles")
-        inside, entered = self._known(settings, now)
+        inside, entered = self._counted(self.lineage.known, settings, now)
         more_inside, more_entered = self.lineage.unfeared
         most, rate = settings.capacity + more_inside, settings.window_size + more_entered
         self.check(len(inside) <= most, f"P1: {inside} are inside, of {settings.capacity}")
         self.check(len(entered) <= rate, f"P2: {entered} entered, of {settings.window_size}")
 
-    def _known(self, settings: Settings, now: int) -> tuple[list[str], list[str]]:
-        """The sessions that are accounted for: those inside, and those that entered within the interval."""
-        all_known = [self.sessions[id] for id in self.lineage.known]
-        known = [session for session in all_known if not session.is_lent and not session.is_revived]
+    def _counted(self, ids: set[str], settings: Settings, now: int) -> tuple[list[str], list[str]]:
+        """Of these sessions those that are inside, and those that entered within the interval."""
+        counted = [s for s in map(self.sessions.__getitem__, ids) if not s.is_lent and not s.is_revived]
         since = now - round(settings.window_interval * SECOND)
-        inside = sorted(session.id for session in known if not session.is_over and session.pass_ends > now)
-        return inside, sorted(session.id for session in known if session.entered_at > since)
+        inside = sorted(session.id for session in counted if not session.is_over and session.pass_ends > now)
+        return inside, sorted(session.id for session in counted if session.entered_at > since)

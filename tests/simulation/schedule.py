@@ -318,7 +318,7 @@ class Schedule:
         assert ticket is not None
         assert window is not None
         limit = DOOR_SECONDS if visitor.is_at_door else process.settings.active_seconds / 2
-        is_late = visitor.reached_at is None or window.at - visitor.reached_at > limit * 1000
+        is_late = visitor.reached_at is None or window.at - visitor.reached_at >= limit * 1000
         if status == "expired":
             self.oracle.expired(visitor, window.at, is_late)
             visitor.stage, visitor.ticket = "gone", None

@@ -64,7 +64,7 @@ local function open_epoch(why)
   end
   local name = string.format('%016.0f', stamp) .. '-' .. rules.tag
   local inside, entered = redis.call('ZCARD', INSIDE), count_entered()
-  room.inside_known, room.inside_found = inside + count_forgotten(), inside
+  room.inside_known, room.inside_found, room.known_at = inside + count_forgotten(), inside, room.clock
   room.entered_known, room.entered_found = entered + count_unseen(), entered
   room.opened, room.opened_at, room.lost_at = why, now, room.clock
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
@@ -73,7 +73,10 @@ end
 local function heed_process()
   local is_first = room.opened == 'tickets' -- what had to be feared so far
   room.opened = 'processes'
-  room.inside_known = math.max(is_first and 0 or room.inside_known, memory.inside)
+  if is_first or memory.inside >= room.inside_known then
+    room.inside_known = memory.inside
+    room.known_at = math.max(is_first and 0 or room.known_at, memory.clock)
+  end
   room.entered_known = math.max(is_first and 0 or room.entered_known, memory.entered)
 end
 
@@ -81,6 +84,7 @@ end
 local function heed_tickets()
   room.opened = 'tickets'
   room.inside_known = math.max(room.inside_known, rules.capacity)
+  room.known_at = room.opened_at
   room.entered_known = math.max(room.entered_known, rules.window_size)
 end
 

@@ -1,7 +1,7 @@
 -- leave: ends sessions early and gives up tickets; repeating it is harmless.
 --
 -- items   [generation, epoch, number, id] of a ticket; of a pass also when it ends, the epoch whose store has known it
---         last, and whether nobody was given it: then there are no copies to refuse
+--         last, when it entered, and whether nobody was given it: then there are no copies to refuse
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
@@ -25,15 +25,16 @@ local function end_session(id, lease_ends, untold)
   return text(pass_ends)
 end
 
--- A session that the store has lost is ended all the same: copies of its pass would bring it back.
-local function end_forgotten(rank, id, pass_ends)
+-- A session that the store has lost is ended all the same: copies of its pass would bring it back, also of a longer
+-- one that was given just before.
+local function end_forgotten(rank, id, pass_ends, entered_at)
   redis.call('HSET', USED, rank, text(now))
   remove({PROMISED, DOOR, ASKED}, {rank})
-  room.inside_found = room.inside_found + 1
-  return end_session(id, pass_ends + GRACE_US, false)
+  find_forgotten(entered_at)
+  return end_session(id, math.max(pass_ends, now + rules.lease_us) + GRACE_US, false)
 end
 
-local function leave(generation, epoch, number, id, pass_ends, known_in, untold)
+local function leave(generation, epoch, number, id, pass_ends, known_in, entered_at, untold)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
   if lease_ends then
     return end_session(id, tonumber(lease_ends), untold)
@@ -43,7 +44,7 @@ local function leave(generation, epoch, number, id, pass_ends, known_in, untold)
   end
   local rank = rank_of(epoch, number)
   if pass_ends and not untold and is_forgotten(id, pass_ends, known_in) then
-    return end_forgotten(rank, id, pass_ends)
+    return end_forgotten(rank, id, pass_ends, entered_at)
   end
   if is_called(epoch, number) and not is_passed(epoch, number) then
     redis.call('HSETNX', USED, rank, 0)

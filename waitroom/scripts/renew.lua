@@ -15,7 +15,7 @@ local function is_back(session, is_first)
     return false
   end
   put_inside(rank_of(epoch, number), id, entered_at, math.min(pass_ends, now + rules.lease_us), is_first)
-  room.inside_found = room.inside_found + 1
+  find_forgotten(entered_at)
   room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
   return true
 end

@@ -178,10 +178,18 @@ local function is_forgotten(id, pass_ends, known_in)
   return pass_ends > now and known_in ~= room.newest.name and not redis.call('ZSCORE', ENDED, id)
 end
 
+-- One of the forgotten is found again, unless it entered after they were counted.
+local function find_forgotten(entered_at)
+  room.inside_found = room.inside_found + 1
+  if entered_at > room.known_at then
+    room.inside_known = room.inside_known + 1
+  end
+end
+
 -- A session that the store has in use.
 local function put_inside(rank, id, entered_at, pass_ends, first)
   redis.call('ZADD', INSIDE, text(pass_ends + GRACE_US), id)
-  redis.call('ZADD', ENTRIES, text(entered_at), id)
+  redis.call('ZADD', ENTRIES, text(math.min(entered_at, now)), id) -- by a clock that was lost it may be hours ahead
   redis.call('HSET', USED, rank, text(entered_at))
   redis.call('ZREM', PROMISED, rank)
   remove({DOOR, ASKED}, {rank})
@@ -223,7 +231,7 @@ local function view()
     epochs[i] = {epoch.name, text(epoch.issued), text(epoch.called), text(epoch.floor)}
   end
   return {
-    text(now), room.generation, room.over, epochs, room.calling or room.newest.name,
+    text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, first_sure(), room.is_blind and 1 or 0,
   }

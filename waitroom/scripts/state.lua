@@ -34,6 +34,7 @@ local REGISTERS = {
   'opened', -- and why: a "new" room, or one that has "lost" something, which "processes" or only "tickets" remember
   'lost_at', -- the latest time that the store knew of then: whoever was told a later one knows what was lost
   'inside_known', -- most sessions that anybody knew to be inside when it began
+  'known_at', -- when that was told to whoever knew it: who entered later is not among them
   'inside_found', -- those of them that were in the store, or have come back since
   'entered_known', -- most entries that anybody knew of in the interval before
   'entered_found', -- those of them that were in the store
@@ -186,6 +187,7 @@ local function read_room()
   room.opened = kept.opened or 'new'
   room.lost_at = number('lost_at', 0)
   room.inside_known = number('inside_known', 0)
+  room.known_at = number('known_at', 0)
   room.inside_found = number('inside_found', 0)
   room.entered_known = number('entered_known', 0)
   room.entered_found = number('entered_found', 0)
@@ -199,7 +201,7 @@ local function keep_room()
     generation = text(room.generation), over = room.over, epochs = write_epochs(), calling = room.calling,
     clock = text(room.clock), shift = text(room.shift), history = room.history,
     opened_at = text(room.opened_at), opened = room.opened, lost_at = text(room.lost_at),
-    inside_known = text(room.inside_known), inside_found = text(room.inside_found),
+    inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
     tally = text(room.tally), ended_version = text(room.ended_version),
     rules = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us),
