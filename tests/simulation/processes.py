@@ -249,6 +249,7 @@ def _store(process: Process) -> Store:
             if process.is_cut:
                 raise StoreError("cut off")
             fault, process.next_fault = process.next_fault, None
+            process.oracle.was_sent_twice |= fault == "twice"
             for _ in range(2 if fault == "twice" else 1):
                 reply = world.server.evaluate(parts.scripts[name], self._keys, rules, items, memory)
                 process.oracle.saw(process, name, items, memory, reply)
