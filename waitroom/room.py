@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
@@ -37,6 +38,7 @@ class WaitingRoom:
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
+        self.counters: Counters = Counters()
         self._places = Places(settings.tempo, chance or random.Random())  # noqa: S311  # jitter, nothing secret
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
@@ -57,7 +59,7 @@ class WaitingRoom:
                 self._embedded = shared
                 url, keys = shared.url, keys or (shared.secret,)
             self.tokens = Tokens(keys, settings.room)
-            self._open(Store(url, settings))
+            self._open(Store(url, settings, counters=self.counters))
             self.started = True
         await self.snapshot.contact()
 
@@ -102,8 +104,9 @@ class WaitingRoom:
 
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
-        found = (self.tokens.read(token) for token in tokens)
+        found = [self.tokens.read(token) for token in tokens]
         read = sorted((credential for credential in found if credential), key=_preference)
+        self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
             await self.snapshot.fresh()
             for credential in read:
@@ -154,6 +157,7 @@ class WaitingRoom:
         await self.snapshot.fresh()
         admitted = await self._admit(credential) if isinstance(credential, Pass) else None
         if admitted is None and self._is_away() and self._is_open_without_store():
+            self.counters.add("let_in_without_store")
             return Uncounted()
         return admitted
 
@@ -335,7 +339,9 @@ class WaitingRoom:
 
     def _without_store(self, ticket: Ticket | None) -> Decision:
         if self._is_open_without_store():
+            self.counters.add("let_in_without_store")
             return Uncounted()
+        self.counters.add("held_without_store")
         return Held("away", self._places.without_store(ticket, self.snapshot.window), ticket, new=False)
 
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:

@@ -6,6 +6,7 @@ One store, one truth: every transition of a room is one of the Lua scripts besid
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import secrets
 import time
@@ -18,19 +19,35 @@ from weakref import WeakKeyDictionary
 from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
+from waitroom.counters import NAMES, Counters
+from waitroom.errors import StoreError
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.settings import ROOM_NAME, Settings
 from waitroom.store_errors import denied, explained
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
 
-KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+KEYS = (
+    "state",
+    "inside",
+    "first",
+    "entries",
+    "calls",
+    "promised",
+    "door",
+    "asked",
+    "used",
+    "ended",
+    "counters",
+)
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
 """Tests bring the time, in microseconds; everywhere else the store's own clock decides."""
+
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Joined(NamedTuple):
@@ -104,8 +121,11 @@ class Store:
     StoreError where the store does not answer and StoreUnusableError where it refuses.
     """
 
-    def __init__(self, url: str, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, settings: Settings, clock: Clock | None = None, counters: Counters | None = None
+    ) -> None:
         self.url = url
+        self.counters: Counters = counters or Counters()
         self._room = settings.room
         self._clock = clock
         self._rules = _rules(settings)
@@ -148,8 +168,20 @@ class Store:
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
-        """Read the room; the list of ended sessions only where it is another than `ended_version`."""
-        window, ended = await self._run("sync", [ended_version])
+        """Read the room; the list of ended sessions only where it is another than `ended_version`.
+
+        What was counted goes along. Where the answer is lost on its way it may be told twice.
+        """
+        counts = self.counters.take()
+        try:
+            window, ended = await self._run("sync", [ended_version, counts])
+        except BaseException:  # also where whoever reads is cancelled
+            self.counters.put_back(counts)
+            raise
+        if counts:
+            log.info(
+                "counted since the last time: %s", ", ".join(f"{n} {name}" for name, n in counts.items())
+            )
         if ended is None:
             return window, Synced(None)
         return window, Synced(
@@ -158,8 +190,11 @@ class Store:
 
     async def look(self) -> dict[str, Any]:
         """Read the room without touching it, whatever this process's settings; empty: there is no such room."""
-        pairs = await self._call("look", [])
-        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+        pairs = await self._call("look", NAMES)
+        told = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if told:
+            told["counters"] = {name: int(n or 0) for name, n in zip(NAMES, told["counters"], strict=True)}
+        return told
 
     async def facts(self) -> StoreFacts:
         """Ask the store what it is; raises where it would not do, as any first call does."""
@@ -240,7 +275,11 @@ class Store:
         return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
-        view, answers = await self._call(name, items)
+        try:
+            view, answers = await self._call(name, items)
+        except StoreError:
+            self.counters.add("store_failures")
+            raise
         return _window(view), answers
 
     async def _call(self, name: str, items: Sequence[Any]) -> Any:

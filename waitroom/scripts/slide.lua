@@ -10,6 +10,7 @@
 --       8 asked     zset   rank -> when it last asked, for those at the door
 --       9 used      hash   rank -> when it entered (0: it left unused), until the floor has passed it
 --      10 ended     zset   session id -> when its last pass runs out, for sessions that ended early
+--      11 counters  hash   name -> how often it happened since the room began, as processes have told
 -- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us,
 --                   first_lease_us, max_session_us, and in tests now_us
 --       2 items     JSON, a list: what each script documents; its answers come in the same order
@@ -17,7 +18,7 @@
 -- All times are the store's own clock in microseconds, which a Lua number holds exactly.
 -- A rank is written "epoch:number" with both parts of fixed width, so that it sorts as text.
 
-local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED = unpack(KEYS)
+local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS = unpack(KEYS)
 local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
 local PACE_US = 60000000 -- the measured rate spans one to two of these
