@@ -54,7 +54,7 @@ ADDED = {
         ('the page says so."""\n', 'the page says so."""\n    mood: int = 7\n'),
         ('cookie has not come back yet."""\n', 'cookie has not come back yet."""\n    mood: int = 7\n'),
     ],
-    "waitroom/store.py": [('"counters")\n', '"counters", "moods")\n')],
+    "waitroom/store.py": [('    "counters",\n', '    "counters",\n    "moods",\n')],
     "waitroom/scripts/slide.lua": [
         (
             "local function slide()\n",

@@ -180,7 +180,8 @@ class Store:
             raise
         if counts:
             log.info(
-                "counted since the last time: %s", ", ".join(f"{n} {name}" for name, n in counts.items())
+                "counted since the last time: %s",
+                ", ".join(f"{n} {name}" for name, n in sorted(counts.items())),
             )
         if ended is None:
             return window, Synced(None)
