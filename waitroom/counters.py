@@ -13,6 +13,7 @@ Counted = Literal[
     "store_late",
     "held_without_store",
     "let_in_without_store",
+    "lent_places",
     "honoured_passes",
 ]
 NAMES: tuple[Counted, ...] = get_args(Counted)

@@ -57,6 +57,13 @@ class Pass:
     waited_ms: int
     first: bool = False
     """A first lease: the cookie has not come back yet."""
+    confirmed: str = ""
+    """The epoch whose store has last known of this session; empty where it is that of the number."""
+
+    @property
+    def known_in(self) -> str:
+        """The epoch in which the store knows of this session."""
+        return self.confirmed or self.epoch
 
 
 @dataclass(frozen=True, slots=True)
