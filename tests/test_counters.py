@@ -83,7 +83,7 @@ async def test_counts_wait_for_a_store_that_fails(
             await asyncio.gather(reading, return_exceptions=True)
         finally:
             admin.execute_command("CLIENT UNPAUSE")
-    assert line.store.counters.take() == {"foreign_tokens": 1}
+    assert line.store.counters.take() == {"foreign_tokens": 1, "store_late": 1}
     await line.close()
 
 

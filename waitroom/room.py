@@ -78,10 +78,10 @@ class WaitingRoom:
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
         )
-        self._joins = Together(self._join_together, self.snapshot.learn)
-        self._claims = Together(store.claim, self.snapshot.learn)
-        self._leaves = Together(store.leave, self.snapshot.learn)
-        self._withdrawals = Together(store.withdraw, self.snapshot.learn)
+        self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
+        self._claims = Together(store.claim, self.snapshot.learn, store.patience)
+        self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
+        self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
 
@@ -152,7 +152,7 @@ class WaitingRoom:
 
     async def decide_uncounted(self, credential: Credential | None) -> Decision | None:
         """Decide about a request that takes no place, such as an image's; None: it may not go on."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return admitted
         window = self.snapshot.window
@@ -162,7 +162,7 @@ class WaitingRoom:
 
     async def admit(self, credential: Credential | None) -> Admitted | Uncounted | None:
         """Admit a valid pass, as for a WebSocket, which cannot wait; else only where the gate is open."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         admitted = await self._admit(credential) if isinstance(credential, Pass) else None
         if admitted is None and self._is_away() and self._is_open_without_store():
             self.counters.add("let_in_without_store")
@@ -292,7 +292,7 @@ class WaitingRoom:
 
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         # A read that is under way may have begun before the ticket was issued; the one after it has not.
         for _ in range(2):
             window = self.snapshot.window

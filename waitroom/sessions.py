@@ -34,7 +34,7 @@ class Sessions:
         self._counters = store.counters
         self._session_ms = session_ms
         self._max_session_ms = max_session_ms
-        self._renewals = Together(store.renew, snapshot.learn)
+        self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[str, _Open] = {}

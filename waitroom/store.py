@@ -133,6 +133,8 @@ class Store:
     ) -> None:
         self.url = url
         self.counters: Counters = counters or Counters()
+        self.patience: float = settings.store_timeout_seconds
+        """How long a visitor waits for an answer, in seconds."""
         self.memory: Memory = Memory(time.monotonic if clock is None else elapsed)
         self._room = settings.room
         self._clock = clock
@@ -220,8 +222,8 @@ class Store:
         check_facts(facts, self.url)
         return facts
 
-    async def _check(self) -> None:
-        """Refuse at the first call what would else turn up in the midst of a sale."""
+    async def check(self) -> None:
+        """Raise for a store that will not do, or that refuses now what some of the scripts need."""
         await self.facts()
         missing = await self.missing_rights()
         if missing:
@@ -289,11 +291,16 @@ class Store:
         return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
+        sent_at = time.monotonic()
         try:
             view, answers = await self._call(name, items)
         except StoreError:
             self.counters.add("store_failures")
             raise
+        except asyncio.CancelledError:  # given up
+            self.counters.add("store_late")
+            raise
+        self.counters.add("store_late", time.monotonic() - sent_at > self.patience)
         return self._window(view), answers
 
     async def _call(self, name: str, items: Sequence[Any]) -> Any:
@@ -301,7 +308,7 @@ class Store:
         if self._clock is not None:
             rules = json.dumps(self._rules | {"now_us": self._clock()} | self._told_history())
         if not self._checked:
-            await self._check()
+            await self.check()  # at the first call, as it would else turn up in the midst of a sale
         try:
             return await self._evaluate(name, rules, json.dumps(items), self.memory.text())
         except FAILURES as error:
