@@ -65,8 +65,7 @@ class Memory:
 
     def hear(self, credential: Ticket | Pass) -> None:
         """Take over what a signed credential says, where it goes beyond what is remembered."""
-        is_pass = isinstance(credential, Pass)
-        called = credential.number if is_pass else credential.start
+        called = credential.number if isinstance(credential, Pass) else credential.start
         said = _Told(credential.number, called, credential.generation)
         if self._covers(credential.epoch, said):
             return

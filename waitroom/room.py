@@ -15,16 +15,23 @@ from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import PROOF_SECONDS, Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
+from waitroom.tickets import (
+    PROOF_SECONDS,
+    UNCONFIRMED,
+    Credential,
+    Pass,
+    Proof,
+    Ticket,
+    Tokens,
+    new_id,
+    pass_of,
+)
 from waitroom.together import Together
 from waitroom.window import Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
-
-UNCONFIRMED = "-"
-"""In place of an epoch: no store knows of this session yet."""
 
 Issued = tuple[Window, Joined]
 
@@ -140,7 +147,7 @@ class WaitingRoom:
             missed = True
         proof = credential if isinstance(credential, Proof) else None
         if self._is_away():
-            return self._without_store(proof, missed)
+            return self._without_store(credential)
         if self._is_for_the_held(proof):
             return self._held_away(proof or Proof(new_id(), self.snapshot.now(), missed), new=proof is None)
         try:
@@ -148,7 +155,7 @@ class WaitingRoom:
                 return await self._join_proven(proof)
             return await self._newcomer(missed)
         except StoreError as error:
-            return self._lost(error, proof, missed)
+            return self._lost(error, credential)
 
     async def decide_uncounted(self, credential: Credential | None) -> Decision | None:
         """Decide about a request that takes no place, such as an image's; None: it may not go on."""
@@ -348,22 +355,24 @@ class WaitingRoom:
             return Claimed("expired", 0, 0)
         return await self._claims.ask((ticket, enters))
 
-    def _lost(self, error: StoreError, credential: Ticket | Proof | None, missed: bool = False) -> Decision:
+    def _lost(self, error: StoreError, credential: Credential | None) -> Decision:
         self.snapshot.lose(error)
-        return self._without_store(credential, missed)
+        return self._without_store(credential)
 
-    def _without_store(self, credential: Ticket | Proof | None, missed: bool = False) -> Decision:
+    def _without_store(self, credential: Credential | None) -> Decision:
         if self._is_open_without_store():
             self.counters.add("let_in_without_store")
             return Uncounted()
         if isinstance(credential, Ticket):
-            return self._lent(credential) or self._held_away(credential, new=False)
+            return self._lent(credential) or self._held_away(credential)
+        if isinstance(credential, Pass):
+            return self._held_away(None)  # it seems to be over, but only the store can tell
         self._holds_newcomers = True
         if credential is not None and -SKEW_MS <= self._age(credential) <= PROOF_MS / 2:
-            return self._held_away(credential, new=False)
-        return self._held_away(Proof(new_id(), self.snapshot.now(), missed), new=True)
+            return self._held_away(credential)
+        return self._held_away(Proof(new_id(), self.snapshot.now()), new=True)
 
-    def _held_away(self, credential: Ticket | Proof, new: bool) -> Held:
+    def _held_away(self, credential: Ticket | Proof | None, new: bool = False) -> Held:
         self.counters.add("held_without_store")
         ticket = credential if isinstance(credential, Ticket) else None
         return Held("away", self._places.without_store(ticket, self.snapshot.window), credential, new)

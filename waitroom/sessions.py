@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from waitroom.errors import StoreError
 from waitroom.snapshot import Snapshot
 from waitroom.store import Store
-from waitroom.tickets import Pass
+from waitroom.tickets import UNCONFIRMED, Pass
 from waitroom.together import Together
 
 SKEW_MS = 5_000
@@ -72,7 +72,8 @@ class Sessions:
         if expired.id in self._snapshot.ended:
             return None
         if self._snapshot.ran_out_while_away(expired.expires_at):
-            expired = replace(expired, expires_at=expired.expires_at + self._session_ms)
+            ends = expired.expires_at + self._session_ms
+            expired = replace(expired, expires_at=ends, confirmed=UNCONFIRMED)
         return await self._renew(expired, confirms=True)
 
     def renew_soon(self, used: Pass) -> None:

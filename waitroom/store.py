@@ -166,20 +166,20 @@ class Store:
         the store has lost comes back with a pass that still holds.
         """
         items = [
-            (*_identity(used), used.entered_at * 1000, used.expires_at * 1000, used.first, confirms)
-            for used, confirms in renewals
+            (*_session(used), used.entered_at * 1000, used.first, confirms) for used, confirms in renewals
         ]
         window, answers = await self._run("renew", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def leave(self, leaving: Sequence[Ticket | Pass]) -> tuple[Window, list[int]]:
         """Give up tickets and sessions; answers until when (ms) copies of each pass are to be refused."""
-        window, answers = await self._run("leave", [_leaving(credential) for credential in leaving])
+        items = [_session(each) if isinstance(each, Pass) else _identity(each) for each in leaving]
+        window, answers = await self._run("leave", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def withdraw(self, untold: Sequence[Pass]) -> tuple[Window, list[int]]:
         """End sessions whose passes nobody was given, so that no copies have to be refused."""
-        window, answers = await self._run("leave", [(*_leaving(withdrawn), True) for withdrawn in untold])
+        window, answers = await self._run("leave", [(*_session(withdrawn), True) for withdrawn in untold])
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
@@ -352,9 +352,8 @@ def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
     return credential.generation, credential.epoch, credential.number, credential.id
 
 
-def _leaving(credential: Ticket | Pass) -> tuple[int, str, int, str, int]:
-    ends = credential.expires_at * 1000 if isinstance(credential, Pass) else 0
-    return *_identity(credential), ends
+def _session(used: Pass) -> tuple[int, str, int, str, int, str]:
+    return *_identity(used), used.expires_at * 1000, used.known_in
 
 
 def _rank(written: str) -> Rank:

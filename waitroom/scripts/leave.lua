@@ -1,7 +1,7 @@
 -- leave: ends sessions early and gives up tickets; repeating it is harmless.
 --
--- items   [generation, epoch, number, id, when the pass ends] of a pass, or of a ticket with 0; with a sixth, true,
---         where nobody was given the pass: there are no copies to refuse
+-- items   [generation, epoch, number, id] of a ticket; of a pass also when it ends, the epoch whose store has known it
+--         last, and whether nobody was given it: then there are no copies to refuse
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
@@ -27,16 +27,13 @@ end
 
 -- A session that the store has lost is ended all the same: copies of its pass would bring it back.
 local function end_forgotten(rank, id, pass_ends)
-  if redis.call('ZSCORE', ENDED, id) then
-    return 0
-  end
   redis.call('HSET', USED, rank, text(now))
   remove({PROMISED, DOOR, ASKED}, {rank})
   room.inside_found = room.inside_found + 1
   return end_session(id, pass_ends + GRACE_US, false)
 end
 
-local function leave(generation, epoch, number, id, pass_ends, untold)
+local function leave(generation, epoch, number, id, pass_ends, known_in, untold)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
   if lease_ends then
     return end_session(id, tonumber(lease_ends), untold)
@@ -45,7 +42,7 @@ local function leave(generation, epoch, number, id, pass_ends, untold)
     return 0
   end
   local rank = rank_of(epoch, number)
-  if pass_ends > now and not untold then
+  if pass_ends and not untold and is_forgotten(id, pass_ends, known_in) then
     return end_forgotten(rank, id, pass_ends)
   end
   if is_called(epoch, number) and not is_passed(epoch, number) then

@@ -172,6 +172,12 @@ local function slide()
   keep_pace(count)
 end
 
+-- A pass that still holds, of a session that this store has never known or has lost. One that it did know in its
+-- newest epoch and has no more is over.
+local function is_forgotten(id, pass_ends, known_in)
+  return pass_ends > now and known_in ~= room.newest.name and not redis.call('ZSCORE', ENDED, id)
+end
+
 -- A session that the store has in use.
 local function put_inside(rank, id, entered_at, pass_ends, first)
   redis.call('ZADD', INSIDE, text(pass_ends + GRACE_US), id)

@@ -154,7 +154,7 @@ end
 
 local function read_epochs(written)
   room.epochs = {}
-  for name, issued, called, floor in string.gmatch(written, '(%S+) (%d+) (%d+) (%d+)') do
+  for name, issued, called, floor in string.gmatch(written, '([^, ]+) (%d+) (%d+) (%d+)') do
     add_epoch({name = name, issued = tonumber(issued), called = tonumber(called), floor = tonumber(floor)})
   end
 end
