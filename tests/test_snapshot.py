@@ -48,6 +48,10 @@ def is_idle() -> bool:
     return False
 
 
+def is_away(snapshot: Snapshot) -> bool:
+    return snapshot.away_since is not None
+
+
 async def test_before_the_first_contact_time_is_this_machines(store: Counting) -> None:
     fresh = Snapshot(store, 60, is_idle)
     assert fresh.window is None
@@ -199,17 +203,17 @@ async def test_a_store_that_refuses_what_the_sync_does_not_need_is_not_back(
     store = Store(url, load(redis_url=url, secret=SECRET, room=room))
     fresh = Snapshot(store, 60, is_idle)
     await fresh.fresh()
-    assert fresh.away_since is None
+    assert not is_away(fresh)
     make_user(any_store_url, DOCUMENTED, without="+hsetnx")
     await fresh.reread()
-    assert fresh.away_since is None, "the sync alone goes on"
+    assert not is_away(fresh), "the sync alone goes on"
     fresh.lose(StoreError("a visitor could not leave"))
     await fresh._read()
     assert "it may not call 'hsetnx'" in str(fresh.error)
-    assert fresh.away_since is not None
+    assert is_away(fresh)
     make_user(any_store_url, DOCUMENTED)
     await fresh._read()
-    assert fresh.away_since is None
+    assert not is_away(fresh)
     await fresh.close()
     await store.close()
 
@@ -227,16 +231,16 @@ async def test_a_read_that_hangs_keeps_no_other_from_getting_through(
         for _ in range(snapshot.MOST_READS + 2):
             await fresh._read()
     assert store.reads == 1 + snapshot.MOST_READS, "no more than so many at a time"
-    assert fresh.away_since is not None
+    assert is_away(fresh)
     hung = list(fresh._readings)
     with stores.admin(store_url) as admin:
         admin.execute_command("CLIENT UNPAUSE")
     await asyncio.gather(*hung)
     assert fresh._offset_ms == offset, "the time is not told by answers that were long on their way"
-    assert fresh.away_since is not None, "they were late"
+    assert is_away(fresh), "they were late"
     monkeypatch.setattr(store, "patience", 5)
     await fresh._read()
-    assert fresh.away_since is None
+    assert not is_away(fresh)
     await fresh.close()
 
 
