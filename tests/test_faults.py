@@ -220,7 +220,7 @@ def test_p6_a_store_that_fails_is_noticed_by_newcomers_alone(shop: House, begins
             held = shop.waits.get("/")
             told = page_data(held)
             assert (held.status_code, told["kind"], told["number"]) == (503, "away", 2), "P4"
-            assert as_of(held) <= as_of(shop.waits.get("/"))
+            assert updated(held) <= updated(shop.waits.get("/"))
             assert "As of <time" in held.text
             assert status(shop.waits).json()["ahead"] == before
             newcomer = stranger.get("/")
@@ -241,7 +241,7 @@ def test_p6_a_store_that_fails_is_noticed_by_newcomers_alone(shop: House, begins
     assert window["inside"] == 1, "P1"
 
 
-def as_of(page: httpx.Response) -> str:
+def updated(page: httpx.Response) -> str:
     """When what a page says was so."""
     found = re.search(r'<time id="updated" datetime="([^"]+)">', page.text)
     assert found is not None

@@ -129,8 +129,14 @@ class Snapshot:
         while needed or time.monotonic() - self._used_at < IDLE_SECONDS:
             await self._read()
             needed = self._each_sync()
-            away = self.away_since is not None
-            await asyncio.sleep(min(self._sync_seconds, AWAY_SECONDS) if away else self._sync_seconds)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the time of the next sync, which comes sooner where a call has lost the store meanwhile."""
+        left = self._sync_seconds
+        while left > 0:
+            await asyncio.sleep(min(left, AWAY_SECONDS))
+            left = 0 if self.away_since is not None else left - AWAY_SECONDS
 
     async def _read(self, patience: float | None = None) -> None:
         """Read once, together with whoever else is reading; does not raise when the store is away."""
