@@ -48,7 +48,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "max_session_seconds": 0,
         "first_lease_seconds": 60,
         "claim_seconds": 90,
-        "settle_seconds": 5.0,
+        "settle_seconds": 5,
         "sync_seconds": 0.5,
         "store_timeout_seconds": 0.25,
         "status_code": 503,

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket, Tokens, new_id
-from waitroom.window import LARGEST_NUMBER
+from waitroom.tickets import HIGHEST_NUMBER, LONGEST_TOKEN, Credential, Pass, Proof, Ticket, Tokens, new_id
 
 OLD, NEW, FOREIGN = "the older key, 32 characters long", "the newer key, 32 characters long", "f" * 32
 TOKENS = Tokens([NEW], "shop")
@@ -23,7 +22,7 @@ PROOF = Proof("an-id_16-letters", 1_760_000_000_123, missed=True)
 
 ids = st.builds(new_id)
 times = st.integers(0, 10**13)
-numbers = st.integers(1, LARGEST_NUMBER)
+numbers = st.integers(1, HIGHEST_NUMBER)
 spans = st.integers(0, 10**11)
 generations = st.integers(1, 10**6)
 tickets = st.builds(Ticket, generations, st.just(EPOCH), numbers, ids, times, numbers, st.booleans())
@@ -165,14 +164,14 @@ def test_p8_oversized_tokens_are_dropped_whatever_they_hold(credential: Credenti
     assert TOKENS.read(token) is None
 
 
-@pytest.mark.parametrize("number", [0, -1, LARGEST_NUMBER + 1, 2**64, "9" * 60])
+@pytest.mark.parametrize("number", [0, -1, HIGHEST_NUMBER + 1, 2**64, "9" * 60])
 def test_p8_numbers_that_no_line_has_are_void(number: int | str) -> None:
     assert TOKENS.read(signed(".".join(("ti", *payload(TICKET, (2, number)))))) is None
     assert TOKENS.read(signed(".".join(("pa", *payload(PASS, (2, number)))), "pass")) is None
 
 
 def test_the_largest_number_is_still_one() -> None:
-    largest = replace(TICKET, number=LARGEST_NUMBER)
+    largest = replace(TICKET, number=HIGHEST_NUMBER)
     assert TOKENS.read(TOKENS.sign(largest)) == largest
 
 

@@ -305,7 +305,9 @@ class WaitingRoom:
             window = self.snapshot.window
             if not isinstance(credential, Ticket) or window is None:
                 return
-            if window.covers(credential) and credential.generation <= window.generation:
+            if credential.generation < window.generation:
+                return
+            if credential.generation == window.generation and window.covers(credential):
                 return
             # Where the store does not know of it even then, it has lost it.
             self._store.memory.hear(credential)

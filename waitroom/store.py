@@ -310,8 +310,11 @@ class Store:
         if not self._checked:
             await self.check()  # at the first call, as it would else turn up in the midst of a sale
         try:
-            return await self._evaluate(name, rules, json.dumps(items), self.memory.text())
+            answer = await self._evaluate(name, rules, json.dumps(items), self.memory.text())
+            self.memory.failed = False
+            return answer
         except FAILURES as error:
+            self.memory.failed = True
             raise explained(error, self.url, self._scripts[name]) from error
 
     def _told_history(self) -> dict[str, Any]:
