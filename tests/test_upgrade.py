@@ -54,13 +54,13 @@ ADDED = {
         ('the page says so."""\n', 'the page says so."""\n    mood: int = 7\n'),
         ('that of the number."""\n', 'that of the number."""\n    mood: int = 7\n'),
     ],
-    "waitroom/store.py": [('"ended")\n', '"ended", "moods")\n')],
+    "waitroom/store.py": [('    "counters",\n', '    "counters",\n    "moods",\n')],
     "waitroom/scripts/slide.lua": [
         (
             "local function slide()\n",
             "local function slide()\n"
             "  redis.call('HINCRBY', STATE, 'slides', 1)\n"
-            "  redis.call('SADD', KEYS[11], 'calm')\n",
+            "  redis.call('SADD', KEYS[12], 'calm')\n",
         )
     ],
     "waitroom/api.py": [

@@ -31,9 +31,10 @@ class Sessions:
 
     def __init__(self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int) -> None:
         self._snapshot = snapshot
+        self._counters = store.counters
         self._session_ms = session_ms
         self._max_session_ms = max_session_ms
-        self._renewals = Together(store.renew, snapshot.learn)
+        self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[str, _Open] = {}
@@ -59,6 +60,7 @@ class Sessions:
             return False
         left = latest.expires_at - self._snapshot.now()
         if self._snapshot.away_since is not None:
+            self._counters.add("honoured_passes", -self._session_ms < left <= 0)
             return left > -self._session_ms
         return left > 0 and not self._is_too_long(latest)
 
