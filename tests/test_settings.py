@@ -239,9 +239,10 @@ def test_every_documented_url_will_do(url: str) -> None:
 def test_p8_a_wrong_secret_is_not_shown(secret: str) -> None:
     message = wrong(secret=secret)
     assert message.startswith(
-        "WAITROOM_SECRET=(not shown) is not allowed; allowed: one or more keys of at least 32"
+        "WAITROOM_SECRET=(not shown) is not allowed: a key is too short; "
+        "allowed: one or more keys of at least 32"
     )
-    assert "short" not in message.replace("shorter", "")
+    assert "short" not in message.replace("too short", "")
     assert "hunter2" not in message
 
 

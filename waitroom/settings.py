@@ -16,11 +16,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waitroom.connections import check_url
 from waitroom.environment import PREFIX, ROOMS, our_variables, prefix_of
 from waitroom.paths import check_pattern
+from waitroom.secret_strength import SHORTEST, check_key
 from waitroom.setting_errors import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 ROOM_NAME = "[A-Za-z0-9_-]{1,40}"
-SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
 
 
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     secret: CommaList = _setting(
         "signing keys, newest first, separated by commas; required with a real store, "
         "made and kept beside the embedded one",
-        f"one or more keys of at least {SHORTEST_SECRET} characters each, separated by commas "
+        f"one or more keys of at least {SHORTEST} characters each, separated by commas "
         "(`waitroom keygen` makes one)",
         (),
         shown="–",
@@ -276,9 +276,9 @@ class Settings(BaseSettings):
 
     @field_validator("secret")
     @classmethod
-    def _keys_are_long(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if any(len(key) < SHORTEST_SECRET for key in keys):
-            raise ValueError
+    def _keys_are_strong(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for key in keys:
+            check_key(key)
         if not keys and not info.data.get("redis_url", "embedded://").startswith("embedded://"):
             raise ValueError("required with a real store")
         return keys
