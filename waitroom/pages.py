@@ -20,7 +20,7 @@ from markupsafe import Markup
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.window import ETA_HIGH, ETA_LOW, LARGEST_NUMBER, Eta, Place, Tempo
 
-Kind = Literal["waiting", "door", "first", "away", "unsent", "returned"]
+Kind = Literal["waiting", "door", "first", "away", "challenge", "refused", "unsent", "returned"]
 
 _PACKAGE = Path(__file__).parent
 SHIPPED = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
@@ -145,7 +145,7 @@ def _policy(css: str, js: str) -> str:
     # Images of the site itself, because a browser asks for its /favicon.ico on every page.
     return (
         f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        "worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 
 
@@ -219,6 +219,7 @@ def _view(scene: Scene, messages: Messages) -> dict[str, Any]:
         "ticket": place.number is not None and scene.kind in ("waiting", "door", "away"),
         "number": "" if place.number is None else _digits(place.number, messages),
         "wait": _wait(place.eta, messages["live"]),
+        "timed": _say(page["timed"], duration=_duration(place.poll_after, page)),
         "kept": _say(page["kept"], duration=_duration(scene.kept_seconds, page)),
         "updated": _say(page["utc"], time=f"{updated:%H:%M:%S}"),
         "updated_iso": f"{updated:%Y-%m-%dT%H:%M:%SZ}",

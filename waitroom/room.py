@@ -5,10 +5,11 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
+from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
 from waitroom.errors import StoreError
+from waitroom.guard import Asker, Guard, Hindrance
 from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
@@ -22,6 +23,8 @@ PROOF_MS = PROOF_SECONDS * 1000
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
 
+NOBODY = Asker()
+
 Issued = tuple[Window, Joined]
 
 
@@ -34,6 +37,7 @@ class WaitingRoom:
     tokens: Tokens
     snapshot: Snapshot
     sessions: Sessions
+    guard: Guard
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
@@ -57,11 +61,11 @@ class WaitingRoom:
                 self._embedded = shared
                 url, keys = shared.url, keys or (shared.secret,)
             self.tokens = Tokens(keys, settings.room)
-            self._open(Store(url, settings))
+            self._open(Store(url, settings), keys)
             self.started = True
         await self.snapshot.contact()
 
-    def _open(self, store: Store) -> None:
+    def _open(self, store: Store, keys: Sequence[str]) -> None:
         settings = self.settings
         self._store = store
         self.snapshot = Snapshot(store, settings.sync_seconds, lambda: self.sessions.keep_open())
@@ -71,6 +75,7 @@ class WaitingRoom:
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
         )
+        self.guard = Guard(settings, keys, store, self.snapshot)
         self._joins = Together(self._join_together, self.snapshot.learn)
         self._claims = Together(store.claim, self.snapshot.learn)
         self._leaves = Together(store.leave, self.snapshot.learn)
@@ -113,11 +118,11 @@ class WaitingRoom:
 
     # -- a request on a protected path ------------------------------------------------------------
 
-    async def decide(self, credential: Credential | None) -> Decision:
-        """Decide about a request that may take a place."""
+    async def decide(self, credential: Credential | None, asker: Asker = NOBODY) -> Decision:
+        """Decide about a request that may take a place; `asker` is whom a number would be given to."""
         if isinstance(credential, Proof) and (given := self._exchanged.get(credential.id)):
             # A second tab, or a visitor who did not wait for the answer: the place is theirs already.
-            theirs = await self.decide(given)
+            theirs = await self.decide(given, asker)
             return replace(theirs, new=True) if isinstance(theirs, Held) else theirs
         await self._see(credential)
         missed = False
@@ -133,9 +138,9 @@ class WaitingRoom:
         if self._is_away():
             return self._without_store(None)
         try:
-            if isinstance(credential, Proof) and -SKEW_MS <= self._age(credential) <= PROOF_MS:
-                return await self._join_proven(credential)
-            return await self._newcomer(missed)
+            if isinstance(credential, Proof) and self._is_fresh(credential):
+                return await self._join_proven(credential, asker)
+            return await self._newcomer(missed, asker)
         except StoreError as error:
             return self._lost(error, None)
 
@@ -191,15 +196,18 @@ class WaitingRoom:
             return None
         return self._held(ticket, claimed.outcome == "door", new=False)
 
-    async def _join_proven(self, proof: Proof) -> Decision:
+    async def _join_proven(self, proof: Proof, asker: Asker) -> Decision:
         """Give a number to a visitor whose cookie came back; several requests at once get the same one."""
         joining = self._joining.get(proof.id)
         if joining is None:
-            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof))
+            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof, asker))
             joining.add_done_callback(lambda _: self._joining.pop(proof.id, None))
         return await asyncio.shield(joining)
 
-    async def _number_for(self, proof: Proof) -> Decision:
+    async def _number_for(self, proof: Proof, asker: Asker) -> Decision:
+        hindrance = await self.guard.check(asker, proof)
+        if hindrance:
+            return self._hindered(hindrance, proof, new=False)
         id = new_id()
         issued = await self._joins.ask(("enter", id))
         ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
@@ -209,26 +217,42 @@ class WaitingRoom:
             del self._exchanged[next(iter(self._exchanged))]
         return entered or self._held(ticket, at_door=False, new=True)
 
-    async def _newcomer(self, missed: bool) -> Decision:
+    async def _newcomer(self, missed: bool, asker: Asker) -> Decision:
         window = self._window()
-        if not window.waiting and window.free_first > 0:
+        hindrance = self.guard.expected()
+        if (
+            not window.waiting
+            and window.free_first > 0
+            and not (hindrance := await self.guard.check(asker, None))
+        ):
             id = new_id()
             issued = window, joined = await self._joins.ask(("first", id))
             if joined.number:
                 return self._entered(self._ticket(issued, id, missed), joined.pass_ends, first=True)
         proof = Proof(new_id(), self.snapshot.now(), missed)
+        if hindrance:
+            return self._hindered(hindrance, proof, new=True)
         return Held("first", self._places.unnumbered(window), proof, new=True)
+
+    def _hindered(self, hindrance: Hindrance, proof: Proof, new: bool) -> Held:
+        place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
+        return Held(hindrance.kind, place, proof, new)
 
     # -- the API ----------------------------------------------------------------------------------
 
-    async def join(self, credential: Credential | None) -> Standing:
-        """Take a number at once; a valid credential gets itself back. Raises StoreError."""
+    async def join(self, credential: Credential | None, asker: Asker = NOBODY) -> Standing:
+        """Take a number at once; a valid credential gets itself back. Raises HinderedError and StoreError."""
         await self._see(credential)
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
         if isinstance(credential, Ticket) and (outcome := await self._outcome(credential)) != "expired":
             return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
+        proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
+        hindrance = await self.guard.check(asker, proof)
+        if hindrance:
+            kept = proof or Proof(new_id(), self.snapshot.now())
+            raise HinderedError(self._hindered(hindrance, kept, new=kept is not proof))
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
@@ -301,8 +325,8 @@ class WaitingRoom:
             raise StoreError("the store has not been reached yet")
         return window
 
-    def _age(self, proof: Proof) -> int:
-        return self.snapshot.now() - proof.issued_at
+    def _is_fresh(self, proof: Proof) -> bool:
+        return -SKEW_MS <= self.snapshot.now() - proof.issued_at <= PROOF_MS
 
     async def _is_held(self, credential: Credential) -> bool:
         """Tell whether a credential is worth something still; where only the store knows and is away, it is."""
