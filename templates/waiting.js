@@ -304,53 +304,6 @@
     setTimeout(() => location.reload(), 100);
   }
 
-  // -- the check -----------------------------------------------------------------------------------
-
-  // The browser solves a challenge in a worker, so that the page stays alive. Beside it the time runs after which a
-  // number is given without a solution: for slow browsers, and for those that cannot solve one at all.
-  async function check() {
-    const rounds = within("checked", COOKIE_ROUND) ? recall("rounds") || 0 : 0;
-    if (navigator.cookieEnabled === false || rounds >= COOKIE_ROUNDS) {
-      swap("cookies");
-      return;
-    }
-    speak(live.checking);
-    const waiting = setTimeout(reload, page.poll_after * SECOND);
-    const bar = $("progress");
-    const start = performance.now();
-    const moving = setInterval(() => (bar.value = (performance.now() - start) / SECOND / page.poll_after), 100);
-    try {
-      const challenge = await ask("/challenge", { cache: "no-store" });
-      const solution = await solve(challenge);
-      if (done) return;
-      const header = btoa(JSON.stringify({ challenge, solution }));
-      await ask("/join", { method: "POST", headers: { "Waitroom-Solution": header } });
-      if (done) return;
-      clearTimeout(waiting);
-      clearInterval(moving);
-      bar.value = 1;
-      remember("checked", Date.now());
-      remember("rounds", rounds + 1);
-      speak(live.checked);
-      reload();
-    } catch {
-      setWord(live.check_waits);
-    }
-  }
-
-  function solve(challenge) {
-    return new Promise((solved, failed) => {
-      const worker = new Worker(`${page.base}/challenge.js?room=${encodeURIComponent(page.room)}`);
-      worker.onerror = failed;
-      worker.onmessage = ({ data }) => {
-        worker.terminate();
-        if (data && data.derivedKey) solved(data);
-        else failed(data);
-      };
-      worker.postMessage({ type: "work", challenge });
-    });
-  }
-
   // -- beginning -----------------------------------------------------------------------------------
 
   function begin() {
@@ -359,14 +312,6 @@
     window.stop();
     if (kind === "first") {
       fetchNumber();
-      return;
-    }
-    if (kind === "challenge") {
-      check();
-      return;
-    }
-    if (kind === "refused") {
-      setTimeout(reload, page.poll_after * SECOND);
       return;
     }
     remember("first", 0);

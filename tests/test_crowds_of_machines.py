@@ -176,7 +176,9 @@ def test_uvicorns_own_belief_in_local_proxies_is_not_ours(store_url: str, room: 
     for at, (proxies, codes) in enumerate(
         (("", [201, 201, 429]), ("10.1.1.1", [201, 201, 429]), ("127.0.0.1", [201] * 3))
     ):
-        with uvicorn("tests.sites:gated_site", **on, room=f"{room}-{at}", trusted_proxies=proxies) as server:
+        with uvicorn(
+            "tests.sites:starlette_site", **on, room=f"{room}-{at}", trusted_proxies=proxies
+        ) as server:
             assert codes_by_forwarded(server.url) == codes
     with serving("waitroom run tests.sites:site", **on, room=f"{room}-run") as server:
         assert codes_by_forwarded(server.url) == [201, 201, 429]
@@ -214,7 +216,7 @@ async def test_the_route_gives_what_altchas_widget_expects(settings: Make) -> No
         response = await client.get(f"{API}/challenge")
         assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
         parameters = response.json()["parameters"]
-        assert set(response.json()) == {"parameters", "signature"}
+        assert set(response.json()) == {"parameters", "signature", "cookie"}
         assert (parameters["algorithm"], parameters["cost"]) == ("PBKDF2/SHA-256", 1000)
         solution = json.loads(base64.b64decode(solved(response.json())))["solution"]
         assert 250 <= solution["counter"] <= 500

@@ -98,10 +98,12 @@ class Api:
         )
         return problem(403, "challenge", title, fields, extra)
 
-    async def challenge(self, _: Scope) -> Response:
-        """Give a challenge in ALTCHA's format, to be solved before a number is given."""
+    async def challenge(self, scope: Scope) -> Response:
+        """Give a challenge in ALTCHA's format; besides, tell whether the browser has sent its cookie back."""
         made = self.room.guard.challenge()
-        return _no_challenges() if made is None else json_answer(200, made)
+        if made is None:
+            return _no_challenges()
+        return json_answer(200, {**made, "cookie": await self._credential(scope) is not None})
 
     async def worker(self, _: Scope) -> Response:
         """Serve the script that solves challenges in a worker."""
