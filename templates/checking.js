@@ -61,6 +61,7 @@
       // solution that is on its way.
       window.stop();
       began = Date.now();
+      $("progress").hidden = false;
       clock = setInterval(show, 200);
       $("spoken").textContent = page.check.checking;
       check();

@@ -108,7 +108,7 @@ async def test_the_page_stays_alive_and_tells_what_goes_on(
             await expect(page.get_by_role("progressbar")).to_have_accessible_name("Checking your browser…")
             await until_working(page)
             # A page whose thread computes would draw nothing and answer nothing meanwhile.
-            values = set()
+            values: set[float] = set()
             while len(values) < 5:
                 values.add(await page.eval_on_selector("#progress", "bar => bar.value"))
                 frames = await page.evaluate(

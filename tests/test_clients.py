@@ -1,11 +1,18 @@
 """Who a request is counted for: forwarded addresses are believed from proxies that are named, and from no other."""
 
+import threading
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
+from tests.sites import plain
+from tests.waiting import until
 from waitroom.clients import PEER, TOLD, UNIX, Clients, peer_of
-from waitroom.cookies import Scope
 from waitroom.guard import Asker
 
 
@@ -64,27 +71,30 @@ def test_the_solution_comes_along() -> None:
     assert Clients([]).asker({"headers": []}) == Asker(UNIX, None)
 
 
-def test_the_peer_is_the_other_end_of_the_connection() -> None:
-    class Cycle:
-        """As uvicorn's: its bound method is what an app receives by."""
+@pytest.mark.parametrize("address", ["127.0.0.1", "unix"])
+def test_the_peer_is_the_other_end_of_the_connection(address: str, tmp_path: Path) -> None:
+    """Whatever uvicorn has put into the scope: by default it believes what comes from 127.0.0.1."""
+    seen: list[tuple[object, str]] = []
 
-        transport: object
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope["client"], peer_of(scope, receive)))
+        await plain(scope, receive, send)
 
-        def receive(self) -> None: ...
-
-    class Transport:
-        def __init__(self, peer: object) -> None:
-            self.peer = peer
-
-        def get_extra_info(self, name: str) -> object:
-            return self.peer if name == "peername" else None
-
-    cycle = Cycle()
-    rewritten = scope("198.51.100.7", "198.51.100.7")
-    cycle.transport = Transport(("127.0.0.1", 5566))
-    assert peer_of(rewritten, cycle.receive) == "127.0.0.1"
-    cycle.transport = Transport("")
-    assert peer_of(rewritten, cycle.receive) == UNIX
+    socket = str(tmp_path / "socket")
+    where: dict[str, Any] = {"uds": socket} if address == "unix" else {"port": 0}
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", **where))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        transport = httpx.HTTPTransport(uds=socket if address == "unix" else None)
+        port = "" if address == "unix" else f":{server.servers[0].sockets[0].getsockname()[1]}"
+        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1{port}") as asking:
+            assert asking.get("/", headers={"X-Forwarded-For": "198.51.100.7"}).status_code == 200
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert seen == [(("198.51.100.7", 0), "127.0.0.1") if address == "127.0.0.1" else (None, UNIX)]
 
 
 def test_of_a_server_that_tells_no_more_than_the_scope() -> None:

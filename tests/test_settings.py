@@ -61,7 +61,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "join_limit": 0,
         "trusted_proxies": (),
         "challenge": "auto",
-        "challenge_difficulty": 500,
+        "challenge_difficulty": 1000,
     }
     assert settings.active_seconds == 300
 

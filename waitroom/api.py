@@ -10,6 +10,7 @@ from waitroom.clients import SOLUTION, Clients
 from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
 from waitroom.decisions import Held, HinderedError, Standing
+from waitroom.guard import NOBODY, Asker
 from waitroom.requests import hides_cookies
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof
@@ -41,16 +42,20 @@ class Api:
     def __init__(self, room: WaitingRoom, cookies: Cookies, cors: Cors) -> None:
         self.room = room
         self.cors = cors
-        self.clients: Clients = Clients(room.settings.trusted_proxies)
+        self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
 
     async def _credential(self, scope: Scope) -> Credential | None:
         return await self.room.best(self._cookies.tokens(scope))
 
+    def asker(self, scope: Scope) -> Asker:
+        """Tell who sends a request, where that matters."""
+        return self._clients.asker(scope) if self._clients else NOBODY
+
     async def join(self, scope: Scope) -> Response:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
         try:
-            standing = await self.room.join(await self._credential(scope), self.clients.asker(scope))
+            standing = await self.room.join(await self._credential(scope), self.asker(scope))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
         fields = place_fields(self.room.settings.room, standing.place)

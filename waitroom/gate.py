@@ -60,7 +60,7 @@ class Gate:
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
         else:
-            decision = await self.room.decide(credential, self.api.clients.asker(scope))
+            decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
             await self._serve(scope, receive, send, site, decision, credential, unseen, outermost)
         elif isinstance(decision, Uncounted):

@@ -27,6 +27,10 @@ class Asker:
     solution: str | None = None
 
 
+NOBODY = Asker()
+"""Where nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hindrance:
     """Why no number is given, and in how many seconds one may be, without a solution."""

@@ -9,7 +9,7 @@ from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
 from waitroom.errors import StoreError
-from waitroom.guard import Asker, Guard, Hindrance
+from waitroom.guard import NOBODY, Asker, Guard, Hindrance
 from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
@@ -22,8 +22,6 @@ from waitroom.window import Window, rank
 PROOF_MS = PROOF_SECONDS * 1000
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
-
-NOBODY = Asker()
 
 Issued = tuple[Window, Joined]
 

@@ -270,7 +270,7 @@ class Settings(BaseSettings):
     challenge_difficulty: int = _setting(
         "work of a challenge: the highest counter that a browser has to try, at 1,000 rounds of PBKDF2 each",
         "a whole number from 1 to 100000",
-        500,
+        1000,
         ge=1,
         le=100_000,
     )
@@ -351,9 +351,14 @@ class Settings(BaseSettings):
         return proxies
 
     @property
+    def counts_clients(self) -> bool:
+        """Whether it ever matters who the client is."""
+        return self.join_limit > 0 or self.challenge == "always"
+
+    @property
     def challenges(self) -> bool:
         """Whether there is ever a challenge."""
-        return self.challenge == "always" or (self.challenge == "auto" and self.join_limit > 0)
+        return self.counts_clients and self.challenge != "off"
 
     @property
     def active_seconds(self) -> float:
