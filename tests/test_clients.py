@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -71,8 +71,12 @@ def test_the_solution_comes_along() -> None:
     assert Clients([]).asker({"headers": []}) == Asker(UNIX, None)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "unix"])
-def test_the_peer_is_the_other_end_of_the_connection(address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "http"), [("127.0.0.1", "h11"), ("127.0.0.1", "httptools"), ("unix", "h11")]
+)
+def test_the_peer_is_the_other_end_of_the_connection(
+    address: str, http: Literal["h11", "httptools"], tmp_path: Path
+) -> None:
     """Whatever uvicorn has put into the scope: by default it believes what comes from 127.0.0.1."""
     seen: list[tuple[object, str]] = []
 
@@ -82,7 +86,9 @@ def test_the_peer_is_the_other_end_of_the_connection(address: str, tmp_path: Pat
 
     socket = str(tmp_path / "socket")
     where: dict[str, Any] = {"uds": socket} if address == "unix" else {"port": 0}
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", **where))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=http, lifespan="off", ws="none", log_level="critical", **where)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
