@@ -49,10 +49,14 @@ async def visit(server: Server, visits: int) -> int:
     async def some(count: int) -> None:
         nonlocal let_in
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-            for _ in range(count):
+            while count:
                 client.cookies.clear()
-                answered = await client.get("/")
+                try:
+                    answered = await client.get("/")
+                except httpx.RemoteProtocolError:
+                    continue  # the server had closed a connection that was idle too long: it is sent again
                 let_in += answered.status_code == 200
+                count -= 1
 
     shares = [visits // CONNECTIONS + (at < visits % CONNECTIONS) for at in range(CONNECTIONS)]
     await asyncio.gather(*map(some, shares))
