@@ -162,7 +162,9 @@ def test_a_wait_is_told_as_a_range_around_the_measured_pace() -> None:
 
 
 def test_a_wait_is_never_told_shorter_than_the_rate_limit_allows() -> None:
-    assert eta(60, replace(WINDOW, rate_per_minute=100_000.0), TEMPO) == Eta(60, 60)
+    fast = replace(WINDOW, rate_per_minute=100_000.0)
+    assert eta(60, fast, TEMPO) == Eta(60, 60)
+    assert eta(60, fast, Tempo.of(50, 10, 30)) == Eta(12, 12)
 
 
 @given(distances, windows(), tempos)
@@ -194,6 +196,10 @@ def test_the_tempo_follows_from_the_settings() -> None:
 )
 def test_those_at_the_front_look_often_and_those_far_away_rarely(in_front: int, seconds: float) -> None:
     assert poll_seconds(in_front, TEMPO) == seconds
+
+
+def test_those_far_away_look_by_the_rate_they_may_be_called_at() -> None:
+    assert poll_seconds(450, Tempo.of(50, 10, 30)) == 30
 
 
 def test_nobody_looks_more_often_than_once_a_second() -> None:
