@@ -18,10 +18,11 @@ import pytest
 import uvicorn
 from playwright.async_api import Browser, Page, expect
 
+from tests.windows import window as a_window
 from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import Kind, Pages, Scene
-from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo, Window
+from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
 NOON = datetime(2026, 5, 2, 12, 0, 5, tzinfo=UTC)
@@ -497,7 +498,7 @@ async def test_page_and_script_tell_the_same(
     browser: Browser, served: Served, gate: Gate, rate: float | None
 ) -> None:
     number, called = 7_000, 100
-    room = Window(1, "0", number, called, 0, 0, 0, 0, rate, 0, 0)
+    room = a_window(number, called, rate_per_minute=rate)
     ahead = number - called - 1
     place = Place("waiting", number, ahead, window.eta(ahead, room, TEMPO), 1)
     gate.scene = scene(place=place)

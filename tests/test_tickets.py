@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import astuple, replace
+from dataclasses import MISSING, astuple, fields, replace
 from typing import Any
 
 import pytest
@@ -281,7 +281,8 @@ def test_what_a_newer_version_adds_is_ignored(credential: Credential) -> None:
 
 @pytest.mark.parametrize("credential", [TICKET, PASS, PROOF])
 def test_what_has_too_few_fields_is_void(credential: Credential) -> None:
-    for length in range(len(payload(credential)) - 1):
+    needed = [field for field in fields(credential) if field.default is MISSING]
+    for length in range(len(needed)):
         shorter = signed(".".join((credential.KIND[:2], *payload(credential)[:length])), credential.KIND)
         assert TOKENS.read(shorter) is None
 

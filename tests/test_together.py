@@ -6,12 +6,13 @@ from itertools import chain
 
 import pytest
 
+from tests.windows import window
 from waitroom import together
 from waitroom.errors import StoreError
 from waitroom.together import BATCH, Together, is_alive, within_budget
 from waitroom.window import Window
 
-WINDOW = Window(1, "e", 0, 0, 0, 0, 1, 1, None, 0, 0)
+WINDOW = window()
 
 
 class Script:

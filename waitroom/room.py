@@ -8,13 +8,23 @@ from dataclasses import replace
 from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
-from waitroom.errors import StoreError
-from waitroom.places import Places, status_of
+from waitroom.errors import NotYetError, StoreError
+from waitroom.places import LONGEST_AWAY_POLL, Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import PROOF_SECONDS, Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
+from waitroom.tickets import (
+    PROOF_SECONDS,
+    UNCONFIRMED,
+    Credential,
+    Pass,
+    Proof,
+    Ticket,
+    Tokens,
+    new_id,
+    pass_of,
+)
 from waitroom.together import Together
 from waitroom.window import Window, rank
 
@@ -41,6 +51,8 @@ class WaitingRoom:
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
         self.started: bool = False
+        # Somebody without a number was held since the store went away.
+        self._holds_newcomers = False
 
     async def start(self) -> None:
         """Find the store, starting the embedded one where it is asked for; raises EmbeddedError.
@@ -130,14 +142,17 @@ class WaitingRoom:
             if decision:
                 return decision
             missed = True
+        proof = credential if isinstance(credential, Proof) else None
         if self._is_away():
-            return self._without_store(None)
+            return self._without_store(credential)
+        if self._is_for_the_held(proof):
+            return self._held_away(proof or Proof(new_id(), self.snapshot.now(), missed), new=proof is None)
         try:
-            if isinstance(credential, Proof) and -SKEW_MS <= self._age(credential) <= PROOF_MS:
-                return await self._join_proven(credential)
+            if proof is not None and -SKEW_MS <= self._age(proof) <= PROOF_MS:
+                return await self._join_proven(proof)
             return await self._newcomer(missed)
         except StoreError as error:
-            return self._lost(error, None)
+            return self._lost(error, credential)
 
     async def decide_uncounted(self, credential: Credential | None) -> Decision | None:
         """Decide about a request that takes no place, such as an image's; None: it may not go on."""
@@ -160,9 +175,12 @@ class WaitingRoom:
     async def _admit(self, presented: Pass) -> Admitted | None:
         sessions = self.sessions
         latest = sessions.latest(presented)
-        if self.snapshot.window and latest.generation != self.snapshot.window.generation:
+        window = self.snapshot.window
+        if window and latest.generation < window.generation:
             return None
         if sessions.is_valid(latest):
+            if window and not window.covers(latest, called=True):
+                self._store.memory.hear(latest)
             sessions.renew_soon(latest)
             return Admitted(latest, must_tell=False)
         if self._is_away():
@@ -222,13 +240,15 @@ class WaitingRoom:
     # -- the API ----------------------------------------------------------------------------------
 
     async def join(self, credential: Credential | None) -> Standing:
-        """Take a number at once; a valid credential gets itself back. Raises StoreError."""
+        """Take a number at once; a valid credential gets itself back. Raises StoreError, NotYetError."""
         await self._see(credential)
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
         if isinstance(credential, Ticket) and (outcome := await self._outcome(credential)) != "expired":
             return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
+        if self._is_for_the_held(credential if isinstance(credential, Proof) else None):
+            raise NotYetError("numbers go to those first who were held while the store was away")
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
@@ -281,8 +301,10 @@ class WaitingRoom:
             window = self.snapshot.window
             if not isinstance(credential, Ticket) or window is None:
                 return
-            if rank(credential) <= (window.epoch, window.issued):
+            if window.covers(credential) and credential.generation <= window.generation:
                 return
+            # Where the store does not know of it even then, it has lost it.
+            self._store.memory.hear(credential)
             await self.snapshot.reread()
 
     def _is_away(self) -> bool:
@@ -329,18 +351,54 @@ class WaitingRoom:
             return Claimed("expired", 0, 0)
         return await self._claims.ask((ticket, enters))
 
-    def _lost(self, error: StoreError, ticket: Ticket | None) -> Decision:
+    def _lost(self, error: StoreError, credential: Credential | None) -> Decision:
         self.snapshot.lose(error)
-        return self._without_store(ticket)
+        return self._without_store(credential)
 
-    def _without_store(self, ticket: Ticket | None) -> Decision:
+    def _without_store(self, credential: Credential | None) -> Decision:
         if self._is_open_without_store():
             return Uncounted()
-        return Held("away", self._places.without_store(ticket, self.snapshot.window), ticket, new=False)
+        if isinstance(credential, Ticket):
+            return self._lent(credential) or self._held_away(credential)
+        if isinstance(credential, Pass):
+            return self._held_away(None)  # it seems to be over, but only the store can tell
+        self._holds_newcomers = True
+        if credential is not None and -SKEW_MS <= self._age(credential) <= PROOF_MS / 2:
+            return self._held_away(credential)
+        return self._held_away(Proof(new_id(), self.snapshot.now()), new=True)
+
+    def _held_away(self, credential: Ticket | Proof | None, new: bool = False) -> Held:
+        ticket = credential if isinstance(credential, Ticket) else None
+        return Held("away", self._places.without_store(ticket, self.snapshot.window), credential, new)
+
+    def _lent(self, ticket: Ticket) -> Admitted | None:
+        """Let in without the store a called visitor whose place is sure to be kept: the last snapshot says until when.
+
+        The store hears of it when it is back.
+        """
+        window, now = self.snapshot.window, self.snapshot.now()
+        if window is None or window.sure is None or window.settling or rank(ticket) < window.sure:
+            return None
+        if now >= window.at + self.settings.claim_seconds * 1000 / 2 or status_of(ticket, window) != "active":
+            return None
+        longest = self.settings.max_session_seconds or self.settings.session_seconds
+        lease_ms = round(min(self.settings.session_seconds, longest) * 1000)
+        lent = pass_of(ticket, now, now + lease_ms, lease_ms)
+        return Admitted(replace(lent, confirmed=UNCONFIRMED), must_tell=True)
+
+    def _is_for_the_held(self, proof: Proof | None) -> bool:
+        """Tell whether numbers are given only to others now: those who were held while the store was away."""
+        returned_at = self.snapshot.returned_at()
+        if not self._holds_newcomers or returned_at is None:
+            return False
+        if self.snapshot.now() >= returned_at + LONGEST_AWAY_POLL * 1000:
+            self._holds_newcomers = False
+        return self._holds_newcomers and (proof is None or proof.issued_at > returned_at)
 
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
         window, joined = issued
-        return Ticket(window.generation, window.epoch, joined.number, id, window.at, joined.start, missed)
+        epoch = window.newest.name
+        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
         """Let in at once a visitor who got a number and never had to wait."""
@@ -349,7 +407,9 @@ class WaitingRoom:
 
     def _claimed(self, ticket: Ticket, claimed: Claimed) -> Pass:
         lease_ms = round(self.settings.session_seconds * 1000)
-        return pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
+        given = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
+        newest = self._window().newest.name
+        return given if newest == given.epoch else replace(given, confirmed=newest)
 
     def _held(self, ticket: Ticket, at_door: bool, new: bool) -> Held:
         """Hold a ticket that did not enter: it waits, or it is the first in line for the next place."""

@@ -70,6 +70,7 @@ class RoomKeywords(TypedDict, total=False):
     max_session_seconds: float
     first_lease_seconds: float
     claim_seconds: float
+    settle_seconds: float
     sync_seconds: float
     status_code: int
     on_store_failure: Literal["hold", "open"]
@@ -188,6 +189,13 @@ class Settings(BaseSettings):
         lambda data: min(90.0, _active(data)),
         shown="90",
         ge=0.1,
+    )
+    settle_seconds: float = _setting(
+        "pause after the store has lost something, seconds: those who were in line before report meanwhile",
+        "seconds, from 0.5 to 300",
+        5.0,
+        ge=0.5,
+        le=300,
     )
     sync_seconds: float = _setting(
         "age at which a process's view of the room is refreshed, seconds",

@@ -39,6 +39,8 @@ class Snapshot:
         self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
+        self._lost_at = 0
+        self._outage: tuple[int, int] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -55,7 +57,7 @@ class Snapshot:
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""
-        if self.window is None or window.at >= self.window.at or window.epoch != self.window.epoch:
+        if self.window is None or window.at >= self.window.at:
             self.window = window
 
     def end(self, session: str, until: int) -> None:
@@ -66,8 +68,17 @@ class Snapshot:
         """Note that the store did not answer."""
         self.error = error
         if self.away_since is None:
+            self._lost_at = self.now()
             self.away_since = datetime.now(UTC)
             log.warning("%s; those inside go on", error)
+
+    def ran_out_while_away(self, expires_at: int) -> bool:
+        """Tell whether a pass ran out during the last time that the store was away."""
+        return self._outage is not None and self._outage[0] <= expires_at <= self._outage[1]
+
+    def returned_at(self) -> int | None:
+        """When the store came back from its last absence, by its own clock in ms; None where it was never away."""
+        return self._outage[1] if self._outage else None
 
     async def contact(self) -> None:
         """Reach the store for the first time, with more patience: names are looked up, TLS is agreed upon."""
@@ -129,7 +140,7 @@ class Snapshot:
         self._offset_ms = window.at - (sent_at + answered_at) / 2 * 1000
         self.learn(window)
         if synced.ended is not None:
-            self.ended = synced.ended
+            self._take_over(synced.ended)
             self._ended_version = window.ended_version
         # A store that answers late is as good as away: the next calls would be late as well.
         if self.away_since is not None and answered_at - sent_at <= BUDGET_SECONDS:
@@ -137,3 +148,9 @@ class Snapshot:
                 "the store is back; it was away since %s", self.away_since.isoformat(timespec="seconds")
             )
             self.away_since = self.error = None
+            self._outage = self._lost_at, window.at
+
+    def _take_over(self, ended: dict[str, int]) -> None:
+        """A session that has ended stays so, also where the store has lost the list."""
+        now = self.now()
+        self.ended = {id: until for id, until in (self.ended | ended).items() if until > now}

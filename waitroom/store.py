@@ -6,11 +6,13 @@ One store, one truth: every transition of a room is one of the Lua scripts besid
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -19,18 +21,26 @@ from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
+from waitroom.memory import Elapsed, Memory
 from waitroom.settings import ROOM_NAME, Settings
 from waitroom.store_errors import denied, explained
+from waitroom.store_url import shown_url
 from waitroom.tickets import Pass, Ticket
-from waitroom.window import Window
+from waitroom.window import Epoch, Rank, Window
 
 KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+PREAMBLE = ("state", "heal", "slide")
+"""Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
 """Tests bring the time, in microseconds; everywhere else the store's own clock decides."""
+History = Callable[[], str | None]
+"""Tests bring the id of the server's history, None where it does not tell; everywhere else the scripts ask for it."""
+
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Joined(NamedTuple):
@@ -63,9 +73,9 @@ class Clocked(NamedTuple):
 
 
 def read_script(name: str) -> str:
-    """Read a script as it is sent: `slide` in front, as all of them begin with sliding the window."""
+    """Read a script as it is sent, with what all of them begin with in front."""
     folder = files("waitroom") / "scripts"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("slide", name))
+    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*PREAMBLE, name))
 
 
 def _rights_script() -> str:
@@ -80,20 +90,14 @@ def _milliseconds(microseconds: str) -> int:
     return int(microseconds) // 1000
 
 
-def _window(view: Sequence[Any]) -> Window:
-    at, generation, epoch, issued, called, floor, inside, free, free_first, rate, ended_version = view
-    return Window(
-        generation=generation,
-        epoch=epoch,
-        issued=int(issued),
-        called=int(called),
-        floor=int(floor),
-        inside=inside,
-        free=free,
-        free_first=free_first,
-        rate_per_minute=None if rate is None else int(rate) / 1000,
-        at=_milliseconds(at),
-        ended_version=ended_version,
+@cache
+def _warn_of_blindness(url: str) -> None:
+    """Once in each process, however many rooms it has there."""
+    log.warning(
+        "the store at %s doesn't let scripts ask for INFO: that a failover has lost the last writes shows only by "
+        "what processes and tickets remember, so a number may be given twice where none of them is there; "
+        "allow +info",
+        shown_url(url),
     )
 
 
@@ -104,10 +108,19 @@ class Store:
     StoreError where the store does not answer and StoreUnusableError where it refuses.
     """
 
-    def __init__(self, url: str, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        clock: Clock | None = None,
+        history: History | None = None,
+        elapsed: Elapsed | None = None,
+    ) -> None:
         self.url = url
+        self.memory: Memory = Memory(time.monotonic if clock is None else elapsed)
         self._room = settings.room
         self._clock = clock
+        self._history = history
         self._rules = _rules(settings)
         self._rules_text = json.dumps(self._rules)
         self._keys = [f"waitroom:{{{settings.room}}}:{key}" for key in KEYS]
@@ -131,20 +144,24 @@ class Store:
     async def renew(self, renewals: Sequence[tuple[Pass, bool]]) -> tuple[Window, list[int]]:
         """Renew sessions; answers when each pass ends now (ms), 0 where the session is over.
 
-        With each pass goes whether it confirms a first lease: whether its cookie has come back.
+        With each pass goes whether it confirms a first lease: whether its cookie has come back. A session that
+        the store has lost comes back with a pass that still holds.
         """
-        items = [(renewed.id, renewed.entered_at * 1000, confirms) for renewed, confirms in renewals]
+        items = [
+            (*_session(used), used.entered_at * 1000, used.first, confirms) for used, confirms in renewals
+        ]
         window, answers = await self._run("renew", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def leave(self, leaving: Sequence[Ticket | Pass]) -> tuple[Window, list[int]]:
         """Give up tickets and sessions; answers until when (ms) copies of each pass are to be refused."""
-        window, answers = await self._run("leave", [_identity(credential) for credential in leaving])
+        items = [_session(each) if isinstance(each, Pass) else _identity(each) for each in leaving]
+        window, answers = await self._run("leave", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def withdraw(self, untold: Sequence[Pass]) -> tuple[Window, list[int]]:
         """End sessions whose passes nobody was given, so that no copies have to be refused."""
-        window, answers = await self._run("leave", [(*_identity(withdrawn), True) for withdrawn in untold])
+        window, answers = await self._run("leave", [(*_session(withdrawn), True) for withdrawn in untold])
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
@@ -241,18 +258,42 @@ class Store:
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
         view, answers = await self._call(name, items)
-        return _window(view), answers
+        return self._window(view), answers
 
     async def _call(self, name: str, items: Sequence[Any]) -> Any:
         rules = self._rules_text
         if self._clock is not None:
-            rules = json.dumps(self._rules | {"now_us": self._clock()})
+            rules = json.dumps(self._rules | {"now_us": self._clock()} | self._told_history())
         if not self._checked:
             await self._check()
         try:
-            return await self._evaluate(name, rules, json.dumps(items))
+            return await self._evaluate(name, rules, json.dumps(items), self.memory.text())
         except FAILURES as error:
             raise explained(error, self.url, self._scripts[name]) from error
+
+    def _told_history(self) -> dict[str, Any]:
+        return {} if self._history is None else {"history": self._history() or False}
+
+    def _window(self, view: Sequence[Any]) -> Window:
+        at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
+        ended_version, entered, settling, sure, blind = rest
+        self.memory.learn(int(at), generation, over, epochs, inside, entered)
+        if blind:
+            _warn_of_blindness(self.url)
+        return Window(
+            generation=generation,
+            over=over,
+            epochs=tuple(Epoch(name, *map(int, numbers)) for name, *numbers in epochs),
+            epoch=calling,
+            inside=inside,
+            free=free,
+            free_first=free_first,
+            rate_per_minute=None if rate is None else int(rate) / 1000,
+            at=_milliseconds(at),
+            ended_version=ended_version,
+            settling=bool(settling),
+            sure=None if sure is None else _rank(sure),
+        )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
         link = self._link()
@@ -268,6 +309,15 @@ def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
     return credential.generation, credential.epoch, credential.number, credential.id
 
 
+def _session(used: Pass) -> tuple[int, str, int, str, int, str]:
+    return *_identity(used), used.expires_at * 1000, used.known_in
+
+
+def _rank(written: str) -> Rank:
+    epoch, _, number = written.rpartition(":")
+    return Rank(epoch, int(number))
+
+
 def _rules(settings: Settings) -> dict[str, Any]:
     return {
         # Makes two epochs that begin in the same microsecond two.
@@ -280,4 +330,6 @@ def _rules(settings: Settings) -> dict[str, Any]:
         "lease_us": round(settings.session_seconds * 1e6),
         "first_lease_us": round(settings.first_lease_seconds * 1e6),
         "max_session_us": round(settings.max_session_seconds * 1e6),
+        "settle_us": round(settings.settle_seconds * 1e6),
+        "longest_poll_us": round(settings.tempo.longest_poll * 1e6),
     }

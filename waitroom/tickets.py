@@ -15,6 +15,8 @@ from itsdangerous import BadSignature, Signer
 
 from waitroom.window import LARGEST_NUMBER
 
+UNCONFIRMED = "-"
+"""In place of an epoch's name: no store has known of the session yet, or it may have given it up."""
 LONGEST_TOKEN = 256
 """Characters of the longest token that is looked at; the longest ever signed is well below."""
 PROOF_SECONDS = 600
@@ -57,6 +59,13 @@ class Pass:
     waited_ms: int
     first: bool = False
     """A first lease: the cookie has not come back yet."""
+    confirmed: str = ""
+    """The epoch whose store has last known of this session; empty where it is that of the number."""
+
+    @property
+    def known_in(self) -> str:
+        """The epoch whose store has last known of this session."""
+        return self.confirmed or self.epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 -- items   [ended_version], the one the process knows
 -- answer  view, and the sessions that ended early as {id, until when, …}, or false where the process knows them
 
+begin_room()
 slide()
 
 if items[1] == room.ended_version then
-  return {view(), false}
+  return finish(false)
 end
-return {view(), redis.call('ZRANGE', ENDED, 0, -1, 'WITHSCORES')}
+return finish(redis.call('ZRANGE', ENDED, 0, -1, 'WITHSCORES'))
