@@ -26,7 +26,7 @@ def main() -> int:
     for name, outcome in outcomes():
         files[name.partition(".x")[0].replace(".", "/") + ".py"][outcome] += 1
         if outcome not in NOTICED:
-            print(f"{outcome}: {said('show', name)}")
+            print(said("show", name))
     for file, counts in sorted(files.items()):
         killed = sum(counts[outcome] for outcome in NOTICED)
         print(f"{file}: {counts.total()} mutants, {killed} killed, {share(counts):.1%}")
