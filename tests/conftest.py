@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests import stores
-from waitroom import together
 from waitroom.settings import Settings, load
 
 pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
@@ -51,7 +50,7 @@ def store_url() -> Iterator[str]:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For gates in this process: a busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+    monkeypatch.setenv("WAITROOM_STORE_TIMEOUT_SECONDS", "5")
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from tests.gates import (
     takes_number,
 )
 from tests.sites import site
-from waitroom import together
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import load
 from waitroom.tickets import Pass, Tokens
@@ -38,7 +37,7 @@ IMAGE = {"Sec-Fetch-Dest": "image"}
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 2)
+    monkeypatch.setenv("WAITROOM_STORE_TIMEOUT_SECONDS", "2")
 
 
 class Box:

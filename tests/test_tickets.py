@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from itsdangerous import Signer
 
 from waitroom.tickets import (
+    HIGHEST_NUMBER,
     LONGEST_TOKEN,
     Credential,
     Pass,
@@ -21,7 +22,6 @@ from waitroom.tickets import (
     new_id,
     pass_of,
 )
-from waitroom.window import LARGEST_NUMBER
 
 OLD, NEW, FOREIGN = "the older key, 32 characters long", "the newer key, 32 characters long", "f" * 32
 TOKENS = Tokens([NEW], "shop")
@@ -33,7 +33,7 @@ PROOF = Proof("an-id_16-letters", 1_760_000_000_123, missed=True)
 
 ids = st.builds(new_id)
 times = st.integers(0, 10**13)
-numbers = st.integers(1, LARGEST_NUMBER)
+numbers = st.integers(1, HIGHEST_NUMBER)
 spans = st.integers(0, 10**11)
 generations = st.integers(1, 10**6)
 tickets = st.builds(Ticket, generations, st.just(EPOCH), numbers, ids, times, numbers, st.booleans())
@@ -242,14 +242,14 @@ def test_a_token_of_the_longest_length_is_read() -> None:
     assert TOKENS.read(signed(text + "x")) is None
 
 
-@pytest.mark.parametrize("number", [0, -1, LARGEST_NUMBER + 1, 2**64, "9" * 60])
+@pytest.mark.parametrize("number", [0, -1, HIGHEST_NUMBER + 1, 2**64, "9" * 60])
 def test_p8_numbers_that_no_line_has_are_void(number: int | str) -> None:
     assert TOKENS.read(signed(".".join(("ti", *payload(TICKET, (2, number)))))) is None
     assert TOKENS.read(signed(".".join(("pa", *payload(PASS, (2, number)))), "pass")) is None
 
 
 def test_the_largest_number_is_still_one() -> None:
-    largest = replace(TICKET, number=LARGEST_NUMBER)
+    largest = replace(TICKET, number=HIGHEST_NUMBER)
     assert TOKENS.read(TOKENS.sign(largest)) == largest
 
 

@@ -37,7 +37,7 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
-        self.cookies: Cookies = Cookies(settings)
+        self.cookies: Cookies = Cookies(settings, self.room.counters)
         self._pages = Pages(settings.templates)
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
@@ -151,6 +151,7 @@ class Gate:
 
     def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Response:
         """Answer a request that has to wait, in a way its sender can make something of."""
+        self.room.counters.add("unsent_requests", not is_safe(scope))
         poll_after = b"%d" % held.place.poll_after
         extra: Extra = [(b"retry-after", poll_after)]
         if held.new and held.credential and not unseen:
@@ -192,6 +193,7 @@ class Gate:
         """Let one WebSocket on a protected path through, or deny it."""
         admitted = await self.room.admit(await self._credential(scope))
         if admitted is None:
+            self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())
         elif isinstance(admitted, Uncounted):
             await site(scope, receive, send)

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
@@ -47,6 +48,7 @@ class WaitingRoom:
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
+        self.counters: Counters = Counters()
         self._places = Places(settings.tempo, chance or random.Random())  # noqa: S311  # jitter, nothing secret
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
@@ -69,7 +71,7 @@ class WaitingRoom:
                 self._embedded = shared
                 url, keys = shared.url, keys or (shared.secret,)
             self.tokens = Tokens(keys, settings.room)
-            self._open(Store(url, settings))
+            self._open(Store(url, settings, counters=self.counters))
             self.started = True
         await self.snapshot.contact()
 
@@ -83,10 +85,10 @@ class WaitingRoom:
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
         )
-        self._joins = Together(self._join_together, self.snapshot.learn)
-        self._claims = Together(store.claim, self.snapshot.learn)
-        self._leaves = Together(store.leave, self.snapshot.learn)
-        self._withdrawals = Together(store.withdraw, self.snapshot.learn)
+        self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
+        self._claims = Together(store.claim, self.snapshot.learn, store.patience)
+        self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
+        self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
 
@@ -114,8 +116,9 @@ class WaitingRoom:
 
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
-        found = (self.tokens.read(token) for token in tokens)
+        found = [self.tokens.read(token) for token in tokens]
         read = sorted((credential for credential in found if credential), key=_preference)
+        self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
             await self.snapshot.fresh()
             for credential in read:
@@ -156,7 +159,7 @@ class WaitingRoom:
 
     async def decide_uncounted(self, credential: Credential | None) -> Decision | None:
         """Decide about a request that takes no place, such as an image's; None: it may not go on."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return admitted
         window = self.snapshot.window
@@ -166,9 +169,10 @@ class WaitingRoom:
 
     async def admit(self, credential: Credential | None) -> Admitted | Uncounted | None:
         """Admit a valid pass, as for a WebSocket, which cannot wait; else only where the gate is open."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         admitted = await self._admit(credential) if isinstance(credential, Pass) else None
         if admitted is None and self._is_away() and self._is_open_without_store():
+            self.counters.add("let_in_without_store")
             return Uncounted()
         return admitted
 
@@ -295,13 +299,15 @@ class WaitingRoom:
 
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         # A read that is under way may have begun before the ticket was issued; the one after it has not.
         for _ in range(2):
             window = self.snapshot.window
             if not isinstance(credential, Ticket) or window is None:
                 return
-            if window.covers(credential) and credential.generation <= window.generation:
+            if credential.generation < window.generation:
+                return
+            if credential.generation == window.generation and window.covers(credential):
                 return
             # Where the store does not know of it even then, it has lost it.
             self._store.memory.hear(credential)
@@ -357,6 +363,7 @@ class WaitingRoom:
 
     def _without_store(self, credential: Credential | None) -> Decision:
         if self._is_open_without_store():
+            self.counters.add("let_in_without_store")
             return Uncounted()
         if isinstance(credential, Ticket):
             return self._lent(credential) or self._held_away(credential)
@@ -368,6 +375,7 @@ class WaitingRoom:
         return self._held_away(Proof(new_id(), self.snapshot.now()), new=True)
 
     def _held_away(self, credential: Ticket | Proof | None, new: bool = False) -> Held:
+        self.counters.add("held_without_store")
         ticket = credential if isinstance(credential, Ticket) else None
         return Held("away", self._places.without_store(ticket, self.snapshot.window), credential, new)
 
@@ -381,6 +389,7 @@ class WaitingRoom:
             return None
         if now >= window.at + self.settings.claim_seconds * 1000 / 2 or status_of(ticket, window) != "active":
             return None
+        self.counters.add("lent_places")
         longest = self.settings.max_session_seconds or self.settings.session_seconds
         lease_ms = round(min(self.settings.session_seconds, longest) * 1000)
         lent = pass_of(ticket, now, now + lease_ms, lease_ms)

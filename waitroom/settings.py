@@ -72,6 +72,7 @@ class RoomKeywords(TypedDict, total=False):
     claim_seconds: float
     settle_seconds: float
     sync_seconds: float
+    store_timeout_seconds: float
     status_code: int
     on_store_failure: Literal["hold", "open"]
     prefix: str
@@ -203,6 +204,13 @@ class Settings(BaseSettings):
         0.5,
         ge=0.05,
         le=60,
+    )
+    store_timeout_seconds: float = _setting(
+        "how long a visitor waits for the store at most, seconds; then it is taken for away",
+        "seconds, from 0.05 to 5",
+        0.25,
+        ge=0.05,
+        le=5,
     )
     status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(str(value)))] = (
         _setting("status of the waiting page", "200, 202, 429 or 503", 503)

@@ -1,6 +1,7 @@
 -- heal: put in front of every script; notices that the store has lost something, and goes on without losing a place.
 --
 -- memory  clock       the latest time that the store told the caller
+--         failed      whether the caller's last call failed
 --         expected    what it should tell by now, from the time that has passed on the caller's machine
 --         generation, over, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
 --         told        {epoch, issued, called, generation} out of signed tickets and passes, where they go beyond that
@@ -52,6 +53,14 @@ local function is_another_history()
   return is_another
 end
 
+-- A renewal may be among what was lost: the pass of it may live this long.
+local function prolong_leases()
+  local inside = redis.call('ZRANGE', INSIDE, 0, -1)
+  for _, id in ipairs(inside) do
+    redis.call('ZADD', INSIDE, 'GT', text(now + rules.lease_us + GRACE_US), id)
+  end
+end
+
 -- Numbers go on from the highest that is known, so that no page counts backwards.
 local function open_epoch(why)
   local stamp, highest = now, 0
@@ -62,6 +71,7 @@ local function open_epoch(why)
   if room.over ~= '' then
     stamp = math.max(stamp, time_of(room.over) + 1)
   end
+  prolong_leases()
   local name = string.format('%016.0f', stamp) .. '-' .. rules.tag
   local inside, entered = redis.call('ZCARD', INSIDE), count_entered()
   room.inside_known, room.inside_found = inside + count_forgotten(), inside
@@ -87,7 +97,7 @@ end
 local function heal()
   local before = room.newest and room.newest.name
   local known = memory.epochs[#memory.epochs]
-  local is_loss = is_another_history() or memory.generation > room.generation
+  local is_loss = is_another_history() or memory.generation > room.generation or (memory.clock or 0) > room.clock
   local _, is_behind = merge(memory.epochs)
   local is_told, is_behind_tickets = merge(memory.told)
   for _, told in ipairs(memory.told) do
