@@ -126,6 +126,11 @@ def test_a_ticket_is_exchanged_for_a_pass_with_its_place_and_its_id() -> None:
     assert pass_of(TICKET, entered_at, expires_at, 60_000, True) == replace(session, first=True)
 
 
+def test_a_session_is_known_in_the_epoch_of_its_number_until_another_confirms_it() -> None:
+    assert PASS.known_in == EPOCH
+    assert replace(PASS, confirmed="0001760000000001-0a1b2c").known_in == "0001760000000001-0a1b2c"
+
+
 def test_nobody_has_waited_less_than_no_time() -> None:
     # The ticket and the entry may have been stamped by two stores.
     for early, waited in ((-5, 0), (0, 0), (1, 1)):
