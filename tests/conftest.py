@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import stores
@@ -13,6 +14,9 @@ pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
 SECRET = "a-secret-for-tests-that-is-long-enough"
 
 _rooms = itertools.count(1)
+
+# How long an example takes is no matter of the tests: a busy machine is not a fault.
+hypothesis.settings.register_profile("default", deadline=None)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOT_SOURCE = shutil.ignore_patterns(
-    ".git", ".venv", "dist", "site", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", ".coverage*"
+    ".git",
+    ".venv",
+    "dist",
+    "site",
+    "mutants",
+    "__pycache__",
+    "*.egg-info",
+    ".*_cache",
+    ".hypothesis",
+    ".coverage*",
 )
 NOWHERE = "/dev/null"
 """A home in which nobody, not even root, can make a file."""

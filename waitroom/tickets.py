@@ -148,8 +148,10 @@ class Tokens:
             return None
 
 
-def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> Credential:
-    """Turn signed texts into a credential; raises ValueError or TypeError where they do not fit.
+def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> Credential | None:
+    """Turn signed texts into a credential; None where its number is one that no line has.
+
+    Raises ValueError or TypeError where the texts do not fit.
 
     Fields are only ever added at the end, with a default: during a rolling deploy each version reads what
     the other signed.
@@ -159,5 +161,5 @@ def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> C
         for field, text in zip(fields(kind), texts, strict=False)
     }
     if not 1 <= int(values.get("number", 1)) <= HIGHEST_NUMBER:
-        raise ValueError("a number that cannot be")
+        return None
     return kind(**values)  # type: ignore[arg-type]  # each value was made by its field's own type
