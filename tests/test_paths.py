@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waitroom.errors import SettingsError
-from waitroom.paths import LONGEST_SPELLING, MOST_ROUNDS, Paths, check_pattern, normalise, strip_root
+from waitroom.paths import LONGEST_SPELLING, MOST_ROUNDS, Paths, as_sent, check_pattern, normalise, strip_root
 
 KIB_64 = 64 * 1024
 DEFAULT_EXCLUDE = ("/robots.txt", "/favicon.ico", "/.well-known/*")
@@ -196,6 +196,16 @@ def test_nothing_is_gated_where_nothing_is_protected() -> None:
         "/pub/\uff05\uff12\uff45./shop/cart",
         "/sh\u00adop/ca\u200brt",
         "http://shop.example/shop/cart",
+        "//shop.example/shop/cart",
+        "/\\shop.example/shop/cart",
+        "/x/..//shop.example//shop/cart",
+        "/pub\\x/../shop/cart",
+        "/pub\uff0fx/../shop/cart",
+        "/pub\uff0fx/..\u200b/shop/cart",
+        "/pub#/../shop/cart?x",
+        "/pub%3Fx/../shop%2f. /cart",
+        "/x%2f..%2fshop/cart. /%2e",
+        "//A" * 100,  # in more ways than anybody looks at
         "*",
         "/x" * LONGEST_SPELLING + "/.." * LONGEST_SPELLING + "/shop/cart",
     ],
@@ -380,6 +390,45 @@ def test_an_overlong_path_is_still_matched_as_it_is_written() -> None:
     assert not paths.gated("/shop/img/" + "a" * KIB_64)
     assert not paths.gated("/blog/" + "a" * KIB_64)
     assert paths.gated("/blog/" + "A" * KIB_64), "too long to look for other readings"
+
+
+# --- what the server has decoded -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw_path",
+    [
+        b"/pub%2fx/../shop/cart",
+        b"/pub%2Fx/%2e%2e/shop/cart",
+        b"/pub%5Cx/../shop/cart",
+        b"/shop/%2e%2E/../cart",
+        b"/shop%2fcart",
+        b"/pub%2f..%2fshop/cart",
+    ],
+)
+def test_what_stands_behind_may_look_for_folders_before_it_decodes(raw_path: bytes) -> None:
+    sent = as_sent(raw_path)
+    assert sent is not None
+    assert Paths(["/shop/cart"], ["/pub/*"]).gated(sent)
+
+
+def test_an_escaped_slash_leads_out_of_what_is_excluded_where_it_is_a_letter() -> None:
+    paths = Paths(["/shop/*"], ["/shop/img/*"])
+    sent = as_sent(b"/shop/img%2f7")
+    assert sent == "/shop/img%2f7"
+    assert paths.gated(sent)
+    assert not paths.gated("/shop/img/7")
+
+
+@pytest.mark.parametrize(
+    "raw_path", [b"", b"/shop", b"/caf%c3%a9", b"/100%25", b"/what%3f", b"/%zz", b"/\xff"]
+)
+def test_where_no_folder_can_be_hidden_the_decoded_path_is_all(raw_path: bytes) -> None:
+    assert as_sent(raw_path) is None
+
+
+def test_escapes_of_folders_are_left_as_they_came_and_others_decoded() -> None:
+    assert as_sent(b"/caf%c3%a9%2F%41%2e%5c%25/%ff") == "/caf\u00e9%2FA%2e%5c%/\ufffd"
 
 
 # --- root path --------------------------------------------------------------------------------
