@@ -82,7 +82,7 @@ def queries(data: bytes) -> None:
 
 
 def forwarding(data: bytes) -> None:
-    """What the proxy hands on: the target as it was, on the site's host, and nothing vouched for on a stranger's word."""
+    """What the proxy hands on: the target as it was, on the site's host; a stranger's word vouches for nothing."""
     line, _, rest = data.partition(b"\n")
     path, _, query = line.partition(b"?")
     # Servers let through names that are tokens, and values without control characters but the tab.

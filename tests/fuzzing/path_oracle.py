@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -50,7 +51,12 @@ def open_site(
 ) -> Iterator[tuple[Server, Path, dict[str, str]]]:
     """Run the site on a server, its rooms full; yields also where it writes down what was reached, and the passes."""
     with tempfile.TemporaryDirectory(prefix="waitroom-fuzz-") as folder:
-        settings = {"redis_url": store_url, "secret": secret, "capacity": 1, "session_seconds": LONG_SECONDS}
+        settings: dict[str, Any] = {
+            "redis_url": store_url,
+            "secret": secret,
+            "capacity": 1,
+            "session_seconds": LONG_SECONDS,
+        }
         settings |= {"first_lease_seconds": LONG_SECONDS, "room": f"{room}-shop", **_paths("", "shop")}
         for name in ("vip", "sale"):
             settings |= _paths(f"rooms__{room}-{name}__", name)
