@@ -8,6 +8,7 @@ it is written, are excluded. What nobody can read for certain is gated.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from unicodedata import category, normalize
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -239,11 +240,21 @@ def _fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return "".join([normalize("NFKD", char) for char in _visible(text)]).casefold()
+    return "".join(map(_compatible, _visible(text))).casefold()
 
 
 def _visible(text: str) -> str:
-    return text if text.isascii() else "".join([char for char in text if category(char) != "Cf"])
+    return text if text.isascii() else "".join(map(_seen, text))
+
+
+@lru_cache(4096)  # characters: one path has few different ones, and is folded in many readings
+def _compatible(char: str) -> str:
+    return normalize("NFKD", char)
+
+
+@lru_cache(4096)
+def _seen(char: str) -> str:
+    return "" if category(char) == "Cf" else char
 
 
 def _turn(form: str) -> str:
