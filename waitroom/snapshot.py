@@ -175,19 +175,14 @@ class Snapshot:
         # A store that answers late is as good as away: the next calls would be late as well.
         if self.away_since is not None and in_time:
             await self._store.check()  # the sync may be all that it does not refuse
-            self._return(window.at)
+            self._back_at = time.monotonic()
+            self._outage = self._lost_at, window.at
+            self.away_since = self.error = None
         elif self._told_since is not None and answered_at - self._back_at >= STEADY_SECONDS:
             log.warning(
                 "the store is back; it was away since %s", self._told_since.isoformat(timespec="seconds")
             )
             self._told_since = None
-
-    def _return(self, at: int) -> None:
-        """Note that the store is back; the log hears of it when it has stayed for a while."""
-        if self.away_since is not None:
-            self._back_at = time.monotonic()
-            self._outage = self._lost_at, at
-            self.away_since = self.error = None
 
     def _take_over(self, ended: dict[str, int]) -> None:
         """A session that has ended stays so, also where the store has lost the list."""
