@@ -100,6 +100,26 @@ def test_findings_name_the_variable_of_the_room_and_what_is_taken_over_once(tmp_
     assert [finding.about for finding in found(over)] == ["WAITROOM_SECRET"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "level", "says"),
+    [
+        ({"join_limit": 5}, "note", "behind one, all visitors count as one client"),
+        ({"challenge": "always"}, "note", "behind one, all visitors count as one client"),
+        (
+            {"join_limit": 5, "trusted_proxies": "10.0.0.1, 0.0.0.0/0"},
+            "warning",
+            "everyone's X-Forwarded-For",
+        ),
+        ({"join_limit": 5, "trusted_proxies": "::/0"}, "warning", "everyone's X-Forwarded-For"),
+    ],
+)
+def test_who_is_believed_about_clients(settings: dict[str, Any], level: str, says: str) -> None:
+    (finding,) = found(only(**settings))
+    assert (finding.level, finding.about) == (level, "WAITROOM_TRUSTED_PROXIES")
+    assert says in finding.message
+    assert found(only(**{**settings, "trusted_proxies": "10.0.0.0/8"})) == []
+
+
 def test_random_keys_are_not_taken_for_made_up_ones() -> None:
     for key in (GOOD, "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"):
         assert found(only(secret=key)) == []

@@ -7,6 +7,7 @@ name. Keywords (and flags, which arrive as keywords) win over the environment, t
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
@@ -70,7 +71,9 @@ class RoomKeywords(TypedDict, total=False):
     max_session_seconds: float
     first_lease_seconds: float
     claim_seconds: float
+    settle_seconds: float
     sync_seconds: float
+    store_timeout_seconds: float
     status_code: int
     on_store_failure: Literal["hold", "open"]
     prefix: str
@@ -80,6 +83,10 @@ class RoomKeywords(TypedDict, total=False):
     cookie_domain: str | None
     cors_origins: str | Sequence[str]
     templates: str | Path | None
+    join_limit: int
+    trusted_proxies: str | Sequence[str]
+    challenge: Literal["off", "auto", "always"]
+    challenge_difficulty: int
 
 
 class Keywords(RoomKeywords, total=False):
@@ -189,12 +196,26 @@ class Settings(BaseSettings):
         shown="90",
         ge=0.1,
     )
+    settle_seconds: float = _setting(
+        "pause after the store has lost something, seconds: those who were in line before report meanwhile",
+        "seconds, from 0.5 to 300",
+        5.0,
+        ge=0.5,
+        le=300,
+    )
     sync_seconds: float = _setting(
         "age at which a process's view of the room is refreshed, seconds",
         "seconds, from 0.05 to 60",
         0.5,
         ge=0.05,
         le=60,
+    )
+    store_timeout_seconds: float = _setting(
+        "how long a visitor waits for the store at most, seconds; then it is taken for away",
+        "seconds, from 0.05 to 5",
+        0.25,
+        ge=0.05,
+        le=5,
     )
     status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(str(value)))] = (
         _setting("status of the waiting page", "200, 202, 429 or 503", 503)
@@ -241,6 +262,33 @@ class Settings(BaseSettings):
     )
     templates: Path | None = _setting(
         "a folder whose files override the shipped templates", "an existing folder", None, shown="–"
+    )
+    join_limit: int = _setting(
+        "numbers that a client (IPv4 address, IPv6 /64) may take in a minute from one process before more is asked "
+        "of it; 0 for no limit; see docs/crowds-of-machines.md",
+        "a whole number from 0 to 1000000",
+        0,
+        ge=0,
+        le=1_000_000,
+    )
+    trusted_proxies: CommaList = _setting(
+        "proxies whose `X-Forwarded-For` tells who the client is, comma-separated: addresses, networks, or `unix`",
+        "addresses such as 10.0.0.1, networks such as 10.0.0.0/8, or unix, separated by commas",
+        (),
+        shown="–",
+    )
+    challenge: Literal["off", "auto", "always"] = _setting(
+        "proof of work before a number is given: `always`, `auto` (above `WAITROOM_JOIN_LIMIT`), or `off`: above the "
+        "limit nothing but waiting helps; needs `waitroom[challenge]`",
+        "off, auto or always",
+        "auto",
+    )
+    challenge_difficulty: int = _setting(
+        "work of a challenge: the highest counter that a browser has to try, at 1,000 rounds of PBKDF2 each",
+        "a whole number from 1 to 100000",
+        1000,
+        ge=1,
+        le=100_000,
     )
 
     @field_validator("redis_url")
@@ -309,6 +357,24 @@ class Settings(BaseSettings):
         if folder is not None and not folder.is_dir():
             raise ValueError
         return folder
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            if proxy != "unix":
+                ip_network(proxy)
+        return proxies
+
+    @property
+    def counts_clients(self) -> bool:
+        """Whether it ever matters who the client is."""
+        return self.join_limit > 0 or self.challenge == "always"
+
+    @property
+    def challenges(self) -> bool:
+        """Whether there is ever a challenge."""
+        return self.counts_clients and self.challenge != "off"
 
     @property
     def active_seconds(self) -> float:
