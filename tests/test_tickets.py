@@ -146,7 +146,7 @@ def test_what_has_a_default_may_be_left_out() -> None:
 def test_ids_are_long_and_never_twice_the_same() -> None:
     made = {new_id() for _ in range(10_000)}
     assert len(made) == 10_000
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", id) for id in made)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", id) for id in made)
 
 
 # --- what was not ------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ async def test_a_page_of_one_version_is_told_by_both(
 
 # --- settings that differ while a deploy is under way ------------------------------------------
 
-OLD_KEY, NEW_KEY = "o" * 32, "n" * 32
+OLD_KEY, NEW_KEY = "the-key-that-all-processes-began-with", "one-that-came-to-them-by-and-by-later"
 STEPS = [(OLD_KEY,), (OLD_KEY, NEW_KEY), (NEW_KEY, OLD_KEY), (NEW_KEY,)]
 
 

@@ -92,8 +92,10 @@ def read_script(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*PREAMBLE, name))
 
 
-def _rights_script() -> str:
-    return (files("waitroom") / "scripts" / "rights.lua").read_text(encoding="utf-8")
+@cache
+def _plain_script(name: str) -> str:
+    """Read a script that stands alone."""
+    return (files("waitroom") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _sha(script: str) -> str:
@@ -212,6 +214,17 @@ class Store:
             told["counters"] = {name: int(n or 0) for name, n in zip(NAMES, told["counters"], strict=True)}
         return told
 
+    async def spend(self, pad: str, slot: int, seconds: int) -> bool:
+        """Use up a slot (0 to 255) of a pad; False where it was used before, within so many seconds at least."""
+        keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
+        told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
+        script = _plain_script("spend")
+        with self._explaining():
+            try:
+                return bool(await self._link().call("EVALSHA", _sha(script), *told))
+            except exceptions.NoScriptError:
+                return bool(await self._link().call("EVAL", script, *told))
+
     async def facts(self) -> StoreFacts:
         """Ask the store what it is; raises where it would not do, as any first call does."""
         link = self._link()
@@ -267,7 +280,8 @@ class Store:
         kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
         with self._explaining():
             return [
-                str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)
+                str(name)
+                for name in await self._link().call("EVAL", _plain_script("rights"), len(kinds), *kinds)
             ]
 
     @contextmanager

@@ -24,8 +24,8 @@ PROOF_SECONDS = 600
 
 
 def new_id() -> str:
-    """Make an id that nobody can guess: 96 random bits."""
-    return secrets.token_urlsafe(12)
+    """Make an id that nobody can guess: 128 random bits."""
+    return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
