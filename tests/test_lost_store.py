@@ -5,6 +5,8 @@ What is claimed of those inside and of the order is read from what the site itse
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,15 +15,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import redis
 
 from tests import stores
 from tests.fault_proxy import fault_proxy
-from tests.gates import DEADLINE_SECONDS
+from tests.gates import DEADLINE_SECONDS, Server
 from tests.rooms import Line
 from tests.shops import all_live, serving, shop, staying
 from tests.stores import DURABLE, Box
 from tests.witnesses import crowd_at, recording
+from waitroom.embedded import running
 from waitroom.settings import Settings
 from waitroom.store import KEYS
 
@@ -57,7 +62,7 @@ def status_of(url: str, room: str) -> dict[str, Any]:
 async def test_p1_p3_p4_p6_a_store_that_comes_back_empty(
     box: Box, tmp_path: Path, empties: Callable[[Box], None]
 ) -> None:
-    async with shop(tmp_path, box.url) as (crowd, _):
+    async with shop(tmp_path, box.url) as (crowd, (server,)):
         (guest,) = await crowd.takes_numbers(1, "guest")
         before = await crowd.takes_numbers(5, "before")
         told = await crowd.window()
@@ -78,6 +83,7 @@ async def test_p1_p3_p4_p6_a_store_that_comes_back_empty(
         crowd.check_capacity(1)
         crowd.check_places()
         crowd.check_window()
+        assert server.printed().count("the store has lost something") == 1
 
 
 async def test_p1_p3_p4_four_workers_whose_store_is_emptied_again_and_again(box: Box, tmp_path: Path) -> None:
@@ -231,3 +237,38 @@ async def test_p1_sessions_that_ended_after_a_loss_are_told_to_who_knew_as_many_
     assert ended is not None
     assert second.id in ended
     await idle.close()
+
+
+def running_at(server: Server) -> Path:
+    """The socket of a server's embedded store."""
+    (socket,) = [path for path in running() if path.parent.name.endswith(f"-{server.process.pid}")]
+    return socket
+
+
+def end_server(pid: int) -> int:
+    return pid
+
+
+def end_keeper(pid: int) -> int:
+    """The process that would start another."""
+    return psutil.Process(pid).ppid()
+
+
+@pytest.mark.parametrize("victim", [end_server, end_keeper])
+async def test_p1_p3_p4_p6_an_embedded_store_that_is_killed_comes_back(
+    tmp_path: Path, victim: Callable[[int], int]
+) -> None:
+    """However young it is, and if nobody is left to start it but those who use it."""
+    async with shop(tmp_path, "embedded://") as (crowd, (server,)):
+        guest, *before = await crowd.takes_numbers(3, "early")
+        with redis.Redis.from_url(f"unix://{running_at(server)}") as client:
+            pid = int(client.info("server")["process_id"])
+        async with staying(guest):
+            os.kill(victim(pid), signal.SIGKILL)
+            after = await crowd.takes_numbers(1, "after")
+            assert (await crowd.becomes("queueing"))["waiting"] == 3
+        await all_live(*before, *after)
+        assert crowd.entered() == [visitor.name for visitor in crowd.members], "P3"
+        crowd.check_capacity(1)
+        crowd.check_places()
+        crowd.check_window()
