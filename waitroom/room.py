@@ -79,7 +79,7 @@ class WaitingRoom:
     def _open(self, store: Store, keys: Sequence[str]) -> None:
         settings = self.settings
         self._store = store
-        self.snapshot = Snapshot(store, settings.sync_seconds, lambda: self.sessions.keep_open())
+        self.snapshot = Snapshot(store, settings.sync_seconds, self._each_sync)
         self.sessions = Sessions(
             store,
             self.snapshot,
@@ -94,6 +94,11 @@ class WaitingRoom:
         self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
+
+    def _each_sync(self) -> bool:
+        if self._embedded is not None and self.outage.is_on():
+            self._embedded.revive()
+        return self.sessions.keep_open()
 
     async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
         """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""
