@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote_to_bytes
 from starlette.responses import Response
 from yarl import URL
 
+from tests.conftest import SECRET
 from tests.fuzzing.credentials import COOKIE_SEEDS, headers_of
 from waitroom.api import Api
 from waitroom.cookies import Cookies, Scope
@@ -55,7 +56,7 @@ def requests(data: bytes) -> None:
 
 def _routes() -> Routes:
     settings = [
-        load(room=name, redis_url="redis://127.0.0.1:1", secret="s" * 32) for name in ("shop", "sale")
+        load(room=name, redis_url="redis://127.0.0.1:1", secret=SECRET) for name in ("shop", "sale")
     ]
     return Routes([Api(WaitingRoom(each), Cookies(each), CORS) for each in settings])
 
