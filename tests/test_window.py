@@ -12,6 +12,7 @@ from waitroom.window import (
     LARGEST_NUMBER,
     LONGEST_POLL,
     SHORTEST_POLL,
+    Epoch,
     Eta,
     Rank,
     Tempo,
@@ -24,9 +25,12 @@ from waitroom.window import (
     status,
 )
 
+LONG_OVER, OVER = "0000000000000000-aaaaaa", "0000000000000000-aaaaab"
 EARLIER, LATER = "0000000000000001-aaaaaa", "0000000000000002-aaaaab"
 
 WINDOW = window(30, 20, 10, rate_per_minute=60.0)
+# Some of an earlier epoch still wait; numbers went on from the highest that was known of it.
+HEALED = window(over=OVER, epochs=(Epoch(EARLIER, 25, 20, 10), Epoch(EPOCH, 30, 24, 24)), epoch=EARLIER)
 TEMPO = Tempo.of(window_size=10, window_interval=10, active_window_count=30)
 
 numbers = st.integers(1, LARGEST_NUMBER)
@@ -97,6 +101,51 @@ def test_status_and_ahead_follow_from_the_window(place: Rank, expected: str, in_
     assert ahead(place, WINDOW) == in_front
 
 
+@pytest.mark.parametrize(
+    ("place", "expected", "in_front"),
+    [
+        (Rank(LONG_OVER, 99), "expired", 0),
+        (Rank(OVER, 99), "expired", 0),
+        (Rank(EARLIER, 10), "expired", 0),
+        (Rank(EARLIER, 11), "active", 0),
+        (Rank(EARLIER, 21), "waiting", 0),
+        (Rank(EARLIER, 25), "waiting", 4),
+        (Rank(EPOCH, 24), "expired", 0),
+        (Rank(EPOCH, 25), "waiting", 5),
+        (Rank(EPOCH, 30), "waiting", 10),
+        (Rank(LATER, 31), "waiting", 11),
+    ],
+)
+def test_p3_whoever_waits_from_an_earlier_epoch_is_ahead(place: Rank, expected: str, in_front: int) -> None:
+    assert status(place, HEALED) == expected
+    assert ahead(place, HEALED) == in_front
+
+
+def test_p3_those_who_wait_stand_behind_one_another_across_epochs() -> None:
+    given = [Rank(epoch.name, number + 1) for epoch in HEALED.epochs for number in range(epoch.issued)]
+    waiting = [place for place in given if status(place, HEALED) == "waiting"]
+    assert [ahead(place, HEALED) for place in waiting] == list(range(HEALED.waiting))
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "called"),
+    [
+        (Rank(LONG_OVER, 99), True, True),
+        (Rank(OVER, 99), True, True),
+        (Rank(EARLIER, 20), True, True),
+        (Rank(EARLIER, 21), True, False),
+        (Rank(EARLIER, 25), True, False),
+        (Rank(EARLIER, 26), False, False),
+        (Rank(EPOCH, 24), True, True),
+        (Rank(EPOCH, 31), False, False),
+        (Rank(LATER, 1), False, False),
+    ],
+)
+def test_p4_a_window_tells_whether_the_store_has_lost_a_place(place: Rank, given: bool, called: bool) -> None:
+    assert HEALED.covers(place) is given
+    assert HEALED.covers(place, called=True) is called
+
+
 @given(ranks, windows())
 def test_only_who_waits_has_others_ahead(place: Rank, window: Window) -> None:
     assert ahead(place, window) >= 0
@@ -135,6 +184,19 @@ def test_a_room_is_open_where_a_newcomer_would_not_wait(
     assert (room.waiting, room.state) == (waiting, state)
 
 
+def test_a_room_that_settles_says_so_whoever_waits() -> None:
+    assert [window(20, 20, free=free, settling=True).state for free in (0, 1)] == ["settling"] * 2
+
+
+def test_the_numbers_of_a_window_are_those_of_the_epoch_that_is_called() -> None:
+    assert (HEALED.issued, HEALED.called, HEALED.floor, HEALED.waiting) == (25, 20, 10, 11)
+    assert HEALED.newest == Epoch(EPOCH, 30, 24, 24)
+    later = replace(HEALED, epoch=EPOCH)
+    assert (later.issued, later.called, later.floor, later.waiting) == (30, 24, 24, 11)
+    # An epoch that is over leaves the list; what is told then is of the newest.
+    assert replace(HEALED, epoch=OVER).called == 24
+
+
 # --- how long ---------------------------------------------------------------------------------
 
 
@@ -150,7 +212,9 @@ def test_a_wait_is_told_as_a_range_around_the_measured_pace() -> None:
 
 
 def test_a_wait_is_never_told_shorter_than_the_rate_limit_allows() -> None:
-    assert eta(60, replace(WINDOW, rate_per_minute=100_000.0), TEMPO) == Eta(60, 60)
+    fast = replace(WINDOW, rate_per_minute=100_000.0)
+    assert eta(60, fast, TEMPO) == Eta(60, 60)
+    assert eta(60, fast, Tempo.of(50, 10, 30)) == Eta(12, 12)
 
 
 @given(distances, windows(), tempos)
@@ -182,6 +246,10 @@ def test_the_tempo_follows_from_the_settings() -> None:
 )
 def test_those_at_the_front_look_often_and_those_far_away_rarely(in_front: int, seconds: float) -> None:
     assert poll_seconds(in_front, TEMPO) == seconds
+
+
+def test_those_far_away_look_by_the_rate_they_may_be_called_at() -> None:
+    assert poll_seconds(450, Tempo.of(50, 10, 30)) == 30
 
 
 def test_nobody_looks_more_often_than_once_a_second() -> None:

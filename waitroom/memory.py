@@ -38,6 +38,8 @@ class Memory:
         self._epochs: dict[str, tuple[int, int, int]] = {}
         self._inside = self._entered = 0
         self._told: dict[str, _Told] = {}
+        self.failed: bool = False
+        """The last call failed: nobody could come in meanwhile, if the others' did too."""
 
     def learn(
         self,
@@ -84,6 +86,7 @@ class Memory:
             "epochs": [(name, *self._epochs[name]) for name in sorted(self._epochs)],
             "inside": self._inside,
             "entered": self._entered,
+            "failed": self.failed,
             "told": [
                 (name, told.issued, told.called, 0, told.generation) for name, told in self._told.items()
             ],

@@ -10,11 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waitroom.answers import problem
 from waitroom.areas import Areas
+from waitroom.clients import PEER, peer_of
 from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
-from waitroom.paths import strip_root
+from waitroom.paths import as_sent, strip_root
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
@@ -60,6 +61,7 @@ class WaitingRoomMiddleware:
         self._gates = [Gate(settings) for settings in rooms]
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
+        self._counts_clients = any(settings.counts_clients for settings in rooms)
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,6 +122,8 @@ class WaitingRoomMiddleware:
     # -- requests ---------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._counts_clients:
+            scope = {**scope, PEER: peer_of(scope, receive)}
         path = strip_root(scope["path"], scope.get("root_path", ""))
         if path.startswith(self._prefix):
             response = await self._routes.answer(scope, path[len(self._prefix) - 1 :])
@@ -143,7 +147,10 @@ class WaitingRoomMiddleware:
         await site(scope, receive, send)
 
     def _gates_of(self, scope: Scope, path: str) -> list[Gate]:
-        gates = [self._gates[room] for room in self._areas.rooms_of(path)]
+        rooms = set(self._areas.rooms_of(path))
+        if sent := as_sent(scope.get("raw_path") or b""):
+            rooms.update(self._areas.rooms_of(strip_root(sent, scope.get("root_path", ""))))
+        gates = [self._gates[room] for room in sorted(rooms)]
         return [] if gates and self._bypass is not None and self._bypass(scope) else gates
 
     async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,6 +18,8 @@ OF_A_ROOM: dict[str, tuple[str, Handler]] = {
     "/status": ("GET", Api.status),
     "/ticket": ("DELETE", Api.leave),
     "/window": ("GET", Api.window),
+    "/challenge": ("GET", Api.challenge),
+    "/challenge.js": ("GET", Api.worker),
 }
 PROBES = ("/livez", "/readyz")
 

@@ -20,6 +20,8 @@ from weakref import WeakKeyDictionary
 from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
+from waitroom.counters import NAMES, Counters
+from waitroom.errors import StoreError
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.memory import Elapsed, Memory
 from waitroom.settings import ROOM_NAME, Settings
@@ -28,7 +30,19 @@ from waitroom.store_url import shown_url
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Epoch, Rank, Window
 
-KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+KEYS = (
+    "state",
+    "inside",
+    "first",
+    "entries",
+    "calls",
+    "promised",
+    "door",
+    "asked",
+    "used",
+    "ended",
+    "counters",
+)
 PREAMBLE = ("state", "heal", "slide")
 """Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
@@ -79,8 +93,10 @@ def read_script(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*PREAMBLE, name))
 
 
-def _rights_script() -> str:
-    return (files("waitroom") / "scripts" / "rights.lua").read_text(encoding="utf-8")
+@cache
+def _plain_script(name: str) -> str:
+    """Read a script that stands alone."""
+    return (files("waitroom") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 @cache
@@ -117,8 +133,12 @@ class Store:
         clock: Clock | None = None,
         history: History | None = None,
         elapsed: Elapsed | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.url = url
+        self.counters: Counters = counters or Counters()
+        self.patience: float = settings.store_timeout_seconds
+        """How long a visitor waits for an answer, in seconds."""
         self.memory: Memory = Memory(time.monotonic if clock is None else elapsed)
         self._room = settings.room
         self._clock = clock
@@ -131,6 +151,8 @@ class Store:
         # Connections belong to the event loop that they were made in.
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._checked = False
+        # A store that has lost its count begins it again.
+        self._listed_in = ""
 
     async def join(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Joined]]:
         """Hand out numbers for (how, id) pairs, in their order; `how` is number, enter or first."""
@@ -165,18 +187,46 @@ class Store:
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
-        """Read the room; the list of ended sessions only where it is another than `ended_version`."""
-        window, ended = await self._run("sync", [ended_version])
+        """Read the room; the list of ended sessions only where it is another than `ended_version`.
+
+        What was counted goes along. Where the answer is lost on its way it may be told twice.
+        """
+        counts = self.counters.take()
+        try:
+            window, ended = await self._run("sync", [ended_version, self._listed_in, counts])
+        except BaseException:  # also where whoever reads is cancelled
+            self.counters.put_back(counts)
+            raise
+        if counts:
+            log.info(
+                "counted since the last time: %s",
+                ", ".join(f"{n} {name}" for name, n in sorted(counts.items())),
+            )
         if ended is None:
             return window, Synced(None)
+        self._listed_in = window.newest.name
         return window, Synced(
             {id: _milliseconds(end) for id, end in zip(ended[::2], ended[1::2], strict=True)}
         )
 
     async def look(self) -> dict[str, Any]:
         """Read the room without touching it, whatever this process's settings; empty: there is no such room."""
-        pairs = await self._call("look", [])
-        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+        pairs = await self._call("look", NAMES)
+        told = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if told:
+            told["counters"] = {name: int(n or 0) for name, n in zip(NAMES, told["counters"], strict=True)}
+        return told
+
+    async def spend(self, pad: str, slot: int, seconds: int) -> bool:
+        """Use up a slot (0 to 255) of a pad; False where it was used before, within so many seconds at least."""
+        keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
+        told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
+        script = _plain_script("spend")
+        with self._explaining():
+            try:
+                return bool(await self._link().call("EVALSHA", _sha(script), *told))
+            except exceptions.NoScriptError:
+                return bool(await self._link().call("EVAL", script, *told))
 
     async def facts(self) -> StoreFacts:
         """Ask the store what it is; raises where it would not do, as any first call does."""
@@ -188,8 +238,8 @@ class Store:
         check_facts(facts, self.url)
         return facts
 
-    async def _check(self) -> None:
-        """Refuse at the first call what would else turn up in the midst of a sale."""
+    async def check(self) -> None:
+        """Raise for a store that will not do, or that refuses now what some of the scripts need."""
         await self.facts()
         missing = await self.missing_rights()
         if missing:
@@ -233,7 +283,8 @@ class Store:
         kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
         with self._explaining():
             return [
-                str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)
+                str(name)
+                for name in await self._link().call("EVAL", _plain_script("rights"), len(kinds), *kinds)
             ]
 
     @contextmanager
@@ -257,7 +308,16 @@ class Store:
         return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
-        view, answers = await self._call(name, items)
+        sent_at = time.monotonic()
+        try:
+            view, answers = await self._call(name, items)
+        except StoreError:
+            self.counters.add("store_failures")
+            raise
+        except asyncio.CancelledError:  # given up
+            self.counters.add("store_late")
+            raise
+        self.counters.add("store_late", time.monotonic() - sent_at > self.patience)
         return self._window(view), answers
 
     async def _call(self, name: str, items: Sequence[Any]) -> Any:
@@ -265,10 +325,13 @@ class Store:
         if self._clock is not None:
             rules = json.dumps(self._rules | {"now_us": self._clock()} | self._told_history())
         if not self._checked:
-            await self._check()
+            await self.check()  # at the first call, as it would else turn up in the midst of a sale
         try:
-            return await self._evaluate(name, rules, json.dumps(items), self.memory.text())
+            answer = await self._evaluate(name, rules, json.dumps(items), self.memory.text())
+            self.memory.failed = False
+            return answer
         except FAILURES as error:
+            self.memory.failed = True
             raise explained(error, self.url, self._scripts[name]) from error
 
     def _told_history(self) -> dict[str, Any]:

@@ -196,6 +196,8 @@ class Process:
         if self._outage and self._outage[0] <= latest.expires_at <= self._outage[1]:
             ends = latest.expires_at + round(self.settings.session_seconds * 1000)
             expired = replace(latest, expires_at=ends, confirmed=UNCONFIRMED)
+        elif self._is_too_long(latest):
+            expired = replace(latest, confirmed=self._newest())
         return self._renew(expired)
 
     def is_refused(self, presented: Pass) -> bool:
@@ -212,7 +214,13 @@ class Process:
         left = latest.expires_at - self.now()
         if self.is_away:
             return left > -self.settings.session_seconds * 1000
-        return 0 < left <= latest.lease_ms + SKEW_MS
+        return left > 0 and not self._is_too_long(latest)
+
+    def _is_too_long(self, used: Pass) -> bool:
+        return used.expires_at - self.now() > used.lease_ms + SKEW_MS
+
+    def _newest(self) -> str:
+        return self.window.newest.name if self.window else UNCONFIRMED
 
     def _is_due(self, used: Pass) -> bool:
         longest = self.settings.max_session_seconds * 1000
@@ -247,14 +255,14 @@ def _store(process: Process) -> Store:
     class Client(parts.store):  # type: ignore[name-defined,misc]
         async def _evaluate(self, name: str, rules: str, items: str, memory: str) -> Any:
             if process.is_cut:
-                raise StoreError("cut off")
+                raise ConnectionError("cut off")
             fault, process.next_fault = process.next_fault, None
             process.oracle.was_sent_twice |= fault == "twice"
             for _ in range(2 if fault == "twice" else 1):
                 reply = world.server.evaluate(parts.scripts[name], self._keys, rules, items, memory)
                 process.oracle.saw(process, name, items, memory, reply)
             if fault == "lost":
-                raise StoreError("the answer was lost")
+                raise ConnectionError("the answer was lost")
             process.oracle.heard(process, name, items, reply)
             return reply
 

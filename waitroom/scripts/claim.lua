@@ -28,7 +28,7 @@ local function take_place(rank, id)
   end
   if not enters then
     redis.call('ZADD', DOOR, 0, rank)
-    redis.call('ZADD', ASKED, now, rank)
+    redis.call('ZADD', ASKED, text(reached), rank)
     return {'door', 0, 0}
   end
   local ends = pass_end(now, rules.lease_us)

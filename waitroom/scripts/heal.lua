@@ -1,6 +1,7 @@
 -- heal: put in front of every script; notices that the store has lost something, and goes on without losing a place.
 --
 -- memory  clock       the latest time that the store told the caller
+--         failed      whether the caller's last call failed
 --         expected    what it should tell by now, from the time that has passed on the caller's machine
 --         generation, over, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
 --         told        {epoch, issued, called, generation} out of signed tickets and passes, where they go beyond that
@@ -52,22 +53,46 @@ local function is_another_history()
   return is_another
 end
 
+-- A renewal may be among what was lost: the pass of it may live this long.
+local function prolong_leases()
+  local inside = redis.call('ZRANGE', INSIDE, 0, -1)
+  for _, id in ipairs(inside) do
+    redis.call('ZADD', INSIDE, 'GT', text(now + rules.lease_us + GRACE_US), id)
+  end
+end
+
+local function highest_issued()
+  local highest = 0
+  for _, epoch in ipairs(room.epochs) do
+    highest = math.max(highest, epoch.issued)
+  end
+  return highest
+end
+
 -- Numbers go on from the highest that is known, so that no page counts backwards.
 local function open_epoch(why)
-  local stamp, highest = now, 0
+  local stamp, highest = now, highest_issued()
   for _, epoch in ipairs(room.epochs) do
     stamp = math.max(stamp, time_of(epoch.name) + 1)
-    highest = math.max(highest, epoch.issued)
   end
   if room.over ~= '' then
     stamp = math.max(stamp, time_of(room.over) + 1)
   end
+  prolong_leases()
   local name = string.format('%016.0f', stamp) .. '-' .. rules.tag
   local inside, entered = redis.call('ZCARD', INSIDE), count_entered()
   room.inside_known, room.inside_found, room.known_at = inside + count_forgotten(), inside, room.clock
   room.entered_known, room.entered_found = entered + count_unseen(), entered
   room.opened, room.opened_at, room.lost_at = why, now, room.clock
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
+end
+
+-- Of an epoch that began before the first ticket came nobody may have a number yet.
+local function skip_known_numbers()
+  local newest, highest = room.newest, highest_issued()
+  if newest.issued == newest.floor and newest.issued < highest then
+    newest.issued, newest.called, newest.floor = highest, highest, highest
+  end
 end
 
 local function heed_process()
@@ -112,6 +137,8 @@ local function heal()
     open_epoch((memory.epochs[1] or is_told) and 'lost' or 'new')
   elseif is_loss or is_behind or is_behind_tickets then
     open_epoch('lost')
+  elseif is_told then
+    skip_known_numbers()
   end
   if remembers() then
     heed_process()

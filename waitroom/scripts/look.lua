@@ -1,6 +1,6 @@
 -- look: the room for an operator's eyes; changes nothing, not even by sliding the window.
 --
--- items   none
+-- items   the names of the counters
 -- answer  name, value, … of what `waitroom status` shows; empty where there is no such room
 
 if not room.newest then
@@ -30,4 +30,5 @@ return {
   'promised', redis.call('ZCARD', PROMISED),
   'at_the_door', redis.call('ZCARD', DOOR),
   'ended_early', count(ENDED, now),
+  'counters', redis.call('HMGET', COUNTERS, unpack(items)),
 }

@@ -1,6 +1,5 @@
 -- slide: put in front of every script; slides the room's window as far as it may go.
 
-local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
 local PACE_US = 60000000 -- the measured rate spans one to two of these
 local SHORTEST_PACE_US = 5000000
@@ -12,7 +11,7 @@ local function end_leases()
 end
 
 local function clear_door()
-  remove({DOOR, ASKED}, redis.call('ZRANGEBYSCORE', ASKED, '-inf', now - DOOR_US))
+  remove({DOOR, ASKED}, redis.call('ZRANGEBYSCORE', ASKED, '-inf', reached - DOOR_US))
 end
 
 -- A used ticket needs no memory once the floor alone makes it expired.
@@ -50,7 +49,7 @@ local function raise_floors()
     local oldest = redis.call('LINDEX', CALLS, 0)
     if not oldest then break end
     local name, called, at = string.match(oldest, '(%S+):(%d+):(%d+)')
-    if tonumber(at) + rules.active_us > now then break end
+    if tonumber(at) + rules.active_us > reached then break end
     local epoch = find(name)
     if epoch and not raise_floor(epoch, tonumber(called)) then break end
     redis.call('LPOP', CALLS)
@@ -77,14 +76,14 @@ local function count_places()
 end
 
 local function count_promises()
-  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', now - rules.claim_us)
+  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)
   return redis.call('ZCARD', PROMISED)
 end
 
 -- Of the free places those for first leases: unconfirmed ones hold at most a quarter of the capacity and of the rate, but at least 10.
 local function count_free_first()
   local held = redis.call('ZCARD', FIRST)
-  local recent = redis.call('ZCOUNT', FIRST, since(rules.interval_us), '+inf')
+  local recent = redis.call('ZCOUNT', FIRST, after(now - rules.interval_us), '+inf')
   local of_capacity = math.max(10, math.floor(rules.capacity / 4)) - held
   local of_rate = math.max(10, math.floor(rules.window_size / 4)) - recent
   return math.max(0, math.min(room.free, of_capacity, of_rate))
@@ -124,7 +123,7 @@ end
 -- Calls the next `count` numbers of one epoch; `promise` keeps a place for each until it is claimed or claim_us are over.
 local function call_in(epoch, count, promise)
   for number = epoch.called + 1, promise and epoch.called + count or epoch.called do
-    redis.call('ZADD', PROMISED, now, rank_of(epoch.name, number))
+    redis.call('ZADD', PROMISED, text(reached), rank_of(epoch.name, number))
   end
   epoch.called = epoch.called + count
   room.tally = room.tally + count
@@ -217,7 +216,7 @@ end
 
 -- The first number of the epoch being called whose place is sure for half of claim_us from now.
 local function first_sure()
-  local sure = redis.call('ZRANGEBYSCORE', PROMISED, since(rules.claim_us / 2), '+inf', 'LIMIT', 0, 1)[1]
+  local sure = redis.call('ZRANGEBYSCORE', PROMISED, after(reached - rules.claim_us / 2), '+inf', 'LIMIT', 0, 1)[1]
   return sure or false
 end
 

@@ -10,6 +10,7 @@
 --       8 asked     zset   rank -> when it last asked, for those at the door
 --       9 used      hash   rank -> when it entered (0: it left unused), until the floor has passed it
 --      10 ended     zset   session id -> when its last pass runs out, for sessions that ended early
+--      11 counters  hash   name -> how often it happened since the room began, as processes have told
 -- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us, first_lease_us,
 --                   max_session_us, settle_us, longest_poll_us, and in tests now_us and history
 --       2 items     JSON, a list: what each script documents; its answers come in the same order
@@ -18,7 +19,8 @@
 -- Times are the room's clock in microseconds, which a Lua number holds exactly: the store's own, but that it
 -- never goes back. A rank is written "epoch:number" with both parts of fixed width, so that it sorts as text.
 
-local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED = unpack(KEYS)
+local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS = unpack(KEYS)
+local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local JUMP_US = 30000000 -- more than callers and store can drift apart between two calls
 local CHUNK = 1000 -- well below what unpack() can put on Lua's stack
 
@@ -29,6 +31,7 @@ local REGISTERS = {
   'calling', -- the newest epoch of which somebody was called
   'clock', -- the latest time that was ever told
   'shift', -- what is added to the store's clock
+  'unreached', -- how long, in all, nobody could reach the store
   'history', -- the server's replication id, which changes when the server may have lost something
   'opened_at', -- when the newest epoch began
   'opened', -- and why: a "new" room, or one that has "lost" something, which "processes" or only "tickets" remember
@@ -47,6 +50,7 @@ local rules = cjson.decode(ARGV[1])
 local items = cjson.decode(ARGV[2])
 local memory = cjson.decode(ARGV[3])
 local now
+local reached -- the time, less that in which nobody could reach the store: what those called are given goes by it
 local room = {} -- the window, as the rest of the script sees it
 local kept -- the registers as they were read
 
@@ -70,8 +74,8 @@ local function time_of(epoch)
   return tonumber(string.sub(epoch, 1, 16))
 end
 
-local function since(span)
-  return '(' .. text(now - span)
+local function after(time)
+  return '(' .. text(time)
 end
 
 local function remove(keys, members)
@@ -119,7 +123,7 @@ local function count_waiting()
 end
 
 local function note_call(epoch)
-  redis.call('RPUSH', CALLS, epoch.name .. ':' .. text(epoch.called) .. ':' .. text(now))
+  redis.call('RPUSH', CALLS, epoch.name .. ':' .. text(epoch.called) .. ':' .. text(reached))
   if not room.calling or epoch.name > room.calling then
     room.calling = epoch.name
   end
@@ -128,7 +132,7 @@ end
 -- What a loss leaves to be feared -----------------------------------------------------------------
 
 local function count_entered()
-  return redis.call('ZCOUNT', ENTRIES, since(rules.interval_us), '+inf')
+  return redis.call('ZCOUNT', ENTRIES, after(now - rules.interval_us), '+inf')
 end
 
 -- Sessions that the store has lost may be in use until the last of their passes has run out.
@@ -182,6 +186,7 @@ local function read_room()
   room.calling = kept.calling
   room.clock = number('clock', 0)
   room.shift = number('shift', 0)
+  room.unreached = number('unreached', 0)
   room.history = kept.history
   room.opened_at = number('opened_at', 0)
   room.opened = kept.opened or 'new'
@@ -199,7 +204,7 @@ local function keep_room()
   room.clock = math.max(room.clock, now)
   local registers = {
     generation = text(room.generation), over = room.over, epochs = write_epochs(), calling = room.calling,
-    clock = text(room.clock), shift = text(room.shift), history = room.history,
+    clock = text(room.clock), shift = text(room.shift), unreached = text(room.unreached), history = room.history,
     opened_at = text(room.opened_at), opened = room.opened, lost_at = text(room.lost_at),
     inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
@@ -235,6 +240,10 @@ local function tell_time()
     now = math.max(last, memory.expected)
   end
   room.shift = now - time
+  if memory.failed and room.clock > 0 then
+    room.unreached = room.unreached + now - room.clock
+  end
+  reached = now - room.unreached
 end
 
 read_room()
