@@ -24,7 +24,7 @@ from tests.fault_proxy import fault_proxy
 from tests.gates import DEADLINE_SECONDS, Server
 from tests.rooms import Line
 from tests.shops import all_live, serving, shop, staying
-from tests.stores import DURABLE, Box
+from tests.stores import DURABLE, Box, clustered, shipped_valkey
 from tests.witnesses import crowd_at, recording
 from waitroom.embedded import running
 from waitroom.settings import Settings
@@ -237,6 +237,21 @@ async def test_p1_sessions_that_ended_after_a_loss_are_told_to_who_knew_as_many_
     assert ended is not None
     assert second.id in ended
     await idle.close()
+
+
+async def test_p3_p4_p6_a_clusters_node_that_comes_back_empty(tmp_path: Path) -> None:
+    with clustered(tmp_path, shipped_valkey(), primaries=1) as them:
+        async with shop(tmp_path, them.url) as (crowd, _):
+            guest, *before = await crowd.takes_numbers(4, "early")
+            async with staying(guest):
+                them.lose(them.owner("default"))
+                after = await crowd.takes_numbers(2, "after")
+                assert (await crowd.becomes("queueing"))["waiting"] == 5
+            await all_live(*before, *after)
+            assert crowd.entered() == [visitor.name for visitor in crowd.members], "P3"
+            crowd.check_capacity(1)
+            crowd.check_places()
+            crowd.check_window()
 
 
 def running_at(server: Server) -> Path:
