@@ -87,6 +87,7 @@ TARGETS = [
     b"/shop/7",
     b"http://localhost/shop/7",
     b"http://evil.example/shop/7",
+    b"//evil.example/shop/7",
     b"HTTPS://evil.example:443/shop/7",
     b"http://evil.example/pub/../shop/7",
     b"http://user:word@evil.example/shop/7",
