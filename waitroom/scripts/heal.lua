@@ -136,6 +136,9 @@ local function heal()
   if not before then
     open_epoch((memory.epochs[1] or is_told) and 'lost' or 'new')
   elseif is_loss or is_behind or is_behind_tickets then
+    if not memory.failed then -- else it was skipped before
+      skip_unreached()
+    end
     open_epoch('lost')
   elseif is_told then
     skip_known_numbers()
