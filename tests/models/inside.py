@@ -53,6 +53,7 @@ Step = tuple[str, State, str]
 class Sessions:
     capacity: int = 2
     lease: int = 3
+    grace: int = 0  # the store keeps a lease this much longer than its pass
     entries: int = 4
     faults: int = 2
     processes: int = 2
@@ -121,7 +122,7 @@ class Sessions:
         assert store
         if store.settling or state.entries == self.entries or self._inside(state) >= self.capacity:
             return
-        guests = (*state.guests, Guest(self.lease, self.lease, 0))
+        guests = (*state.guests, Guest(self.lease, self.lease + self.grace, 0))
         really = sum(1 for guest in guests if guest.pass_)
         after = self._told(state._replace(guests=guests, entries=state.entries + 1), index, wrote=True)
         yield words, after, f"{really} hold a pass, {self.capacity} may" if really > self.capacity else ""
@@ -135,7 +136,7 @@ class Sessions:
         if not guest.lease:
             accounted = healed.store.accounted + bool(healed.store.ghosts_for)
             healed = healed._replace(store=healed.store._replace(accounted=accounted))
-        renewed = guest._replace(pass_=self.lease, lease=self.lease)
+        renewed = guest._replace(pass_=self.lease, lease=self.lease + self.grace)
         after = healed._replace(guests=_put(healed.guests, place, renewed))
         words = f"{who} renews a pass{unknown} with {guest.pass_} of {self.lease} left{found}"
         yield words, self._told(after, index, wrote=True), ""
@@ -169,7 +170,7 @@ class Sessions:
         there = self._inside(state) if state.store else 0
         guests = state.guests
         if self.prolongs:
-            guests = tuple(each._replace(lease=self.lease if each.lease else 0) for each in guests)
+            guests = tuple(each._replace(lease=self.lease + self.grace if each.lease else 0) for each in guests)
         late = tuple(each and each._replace(late=True) for each in state.processes)
         store = Store(
             settling=True,

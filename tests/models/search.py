@@ -1,5 +1,6 @@
 """Breadth-first search: every state that can be reached, once, and the shortest way to one that is wrong."""
 
+import gc
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ def search(
     """`steps` says of a state: what may happen, in words; the state then; what is wrong with it, or "".
 
     Go on until all is seen, something is wrong, or `most` states are known."""
+    gc.disable()  # states are tuples without cycles, and millions of them: looking for some takes minutes
     begun = time.perf_counter()
     came_from: dict[S, tuple[S, str] | None] = {start: None}
     edge, depth, transitions = [start], 0, 0
 
     def found(complete: bool, wrong: str = "", trace: tuple[str, ...] = ()) -> Found:
+        gc.enable()
         seconds = time.perf_counter() - begun
         return Found(len(came_from), transitions, depth, seconds, complete, wrong, trace)
 
