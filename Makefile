@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz screenshots readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz mutants audit screenshots readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ tests: $(VENV)/.dev
 fuzz: $(VENV)/.dev ## the promises, with many more random schedules
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/test_promises.py tests/test_paths.py
 
+audit: $(VENV)/.audit ## look up known holes in what the image installs; offline it says so
+	@$(BIN)/python -m tests.audit deploy/requirements.txt
+mutants: $(VENV)/.dev ## how many small faults in paths, tickets and window the tests notice
+	@$(PIP) --group mutation
+	$(BIN)/python -m tests.mutants
+
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
 
@@ -51,7 +57,7 @@ lock: $(VENV)/.dev ## choose anew what the image installs, from pyproject.toml a
 	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o deploy/requirements.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist site .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'
@@ -66,4 +72,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
 	@$(PIP) --editable '.[embedded,demo]' --group dev
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.audit
+
+$(VENV)/.audit: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
+	@$(PIP) --group audit
+	@touch $@

@@ -222,7 +222,7 @@
     if (room.state === "away") return kind === "away" ? "" : live.away;
     if (done) return "";
     if (kind === "away") reload();
-    else if (room.epoch !== page.epoch) await lookAtStatus();
+    else if (room.epoch !== page.epoch || room.state === "settling") await lookAtStatus();
     else if (typeof room.called !== "number") throw new Error("no line");
     else if (room.called >= page.number) comeIn();
     else {
@@ -247,7 +247,7 @@
     return "";
   }
 
-  // The line went on in another epoch: only the store knows what that makes of this place.
+  // The store has lost something, or the line went on in another epoch: asking reports this place.
   async function lookAtStatus() {
     const mine = await askStatus();
     if (done) return;

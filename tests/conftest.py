@@ -3,10 +3,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import stores
-from waitroom import together
 from waitroom.settings import Settings, load
 
 pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
@@ -14,6 +14,9 @@ pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
 SECRET = "a-secret-for-tests-that-is-long-enough"
 
 _rooms = itertools.count(1)
+
+# How long an example takes is no matter of the tests: a busy machine is not a fault.
+hypothesis.settings.register_profile("default", deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def store_url() -> Iterator[str]:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """For gates in this process: a busy machine is not a store that is away."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+    monkeypatch.setenv("WAITROOM_STORE_TIMEOUT_SECONDS", "5")
 
 
 @pytest.fixture

@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOT_SOURCE = shutil.ignore_patterns(
-    ".git", ".venv", "dist", "site", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", ".coverage*"
+    ".git",
+    ".venv",
+    "dist",
+    "site",
+    "mutants",
+    "__pycache__",
+    "*.egg-info",
+    ".*_cache",
+    ".hypothesis",
+    ".coverage*",
 )
 NOWHERE = "/dev/null"
 """A home in which nobody, not even root, can make a file."""
@@ -110,4 +119,6 @@ def embedded(published: Published, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def complete(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel with all extras: what is imported only where it is asked for has its types there."""
-    return environment(tmp_path_factory.mktemp("complete"), f"{published.wheel}[embedded,demo,proxy]")
+    return environment(
+        tmp_path_factory.mktemp("complete"), f"{published.wheel}[embedded,demo,proxy,challenge]"
+    )

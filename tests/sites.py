@@ -113,12 +113,17 @@ def plain_site() -> WaitingRoomMiddleware:
 
 def cookieless_site() -> ASGIApp:
     """For `uvicorn --factory`: behind something on the way that lets no cookie through."""
+    return without_cookies(starlette_site)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+
+def without_cookies(app: ASGIApp) -> ASGIApp:
+    """Put something on the way that lets no cookie through."""
+
+    async def on_the_way(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_on(message: Message) -> None:
             headers = [pair for pair in message.get("headers", ()) if pair[0] != b"set-cookie"]
             await send({**message, "headers": headers} if "headers" in message else message)
 
-        await starlette_site(scope, receive, send_on)
+        await app(scope, receive, send_on)
 
-    return app
+    return on_the_way

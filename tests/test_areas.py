@@ -78,6 +78,22 @@ def test_one_room_is_judged_as_its_paths_are() -> None:
 def test_equal_rules_go_to_the_room_named_first() -> None:
     areas = Areas([(("/a*b",), ()), (("/ab*",), ())])
     assert areas.rooms_of("/abb") == (0,)
+    areas = Areas([(("/shop",), ()), (("/shop/",), ())])
+    assert areas.rooms_of("/shop") == (0,), "a final slash makes a pattern no narrower"
+    areas = Areas([(("/a*b",), ()), (("/a***b",), ())])
+    assert areas.rooms_of("/ab") == (0,), "nor do more stars"
+
+
+def test_a_pattern_without_a_star_is_narrower_than_any_with_one() -> None:
+    areas = Areas([(("/shop/*",), ()), (("/shop",), ())])
+    assert areas.rooms_of("/shop") == (1,)
+    assert areas.rooms_of("/shop/cart") == (0,)
+
+
+def test_a_pattern_in_capitals_is_taken_whole() -> None:
+    areas = Areas([(("/*",), ()), (("/sale/X",), ())])
+    assert areas.rooms_of("/sale/X") == (1,)
+    assert areas.rooms_of("/sale") == (0,)
 
 
 def test_the_rule_is_told() -> None:

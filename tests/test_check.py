@@ -205,11 +205,15 @@ async def test_without_a_server_to_embed_it_says_what_to_install(monkeypatch: py
 
 
 def test_slow_stores_and_far_clocks_are_told() -> None:
-    found = _findings(StoreReport("redis://far", version="8.0", latency_ms=80.5, clock_offset_ms=-7200_000))
+    found = _findings(
+        StoreReport("redis://far", version="8.0", latency_ms=80.5, clock_offset_ms=-7200_000), 0.25
+    )
     assert [finding.level for finding in found] == ["warning", "note"]
     assert "answers in 80.5 ms; a call is given up after 250 ms" in found[0].message
     assert "its clock is -7200.0 s off" in found[1].message
-    assert _findings(StoreReport("redis://near", version="8.0", latency_ms=0.5, clock_offset_ms=900)) == []
+    assert (
+        _findings(StoreReport("redis://near", version="8.0", latency_ms=0.5, clock_offset_ms=900), 0.25) == []
+    )
 
 
 def test_proxies_are_also_taken_from_the_servers_variable(monkeypatch: pytest.MonkeyPatch) -> None:

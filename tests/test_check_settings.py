@@ -79,7 +79,10 @@ def test_good_settings_give_no_warning() -> None:
     assert found(ROOMS, "/", "/sale/x") == []
 
 
-@pytest.mark.parametrize("secret", [SECRET, f"{GOOD},change-me-change-me-change-me-change-me", "0102" * 10])
+@pytest.mark.parametrize(
+    "secret",
+    [SECRET, f"{GOOD},an-example-that-nobody-else-would-think-of", "0361425061532460415203641520364120536"],
+)
 def test_a_made_up_secret_is_told_without_being_shown(secret: str) -> None:
     (finding,) = found(only(secret=secret))
     assert (finding.level, finding.about) == ("warning", "WAITROOM_SECRET")
@@ -95,6 +98,26 @@ def test_findings_name_the_variable_of_the_room_and_what_is_taken_over_once(tmp_
     }
     over = only(secret=SECRET, rooms={"sale": {"paths": "/sale/*"}})
     assert [finding.about for finding in found(over)] == ["WAITROOM_SECRET"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "level", "says"),
+    [
+        ({"join_limit": 5}, "note", "behind one, all visitors count as one client"),
+        ({"challenge": "always"}, "note", "behind one, all visitors count as one client"),
+        (
+            {"join_limit": 5, "trusted_proxies": "10.0.0.1, 0.0.0.0/0"},
+            "warning",
+            "everyone's X-Forwarded-For",
+        ),
+        ({"join_limit": 5, "trusted_proxies": "::/0"}, "warning", "everyone's X-Forwarded-For"),
+    ],
+)
+def test_who_is_believed_about_clients(settings: dict[str, Any], level: str, says: str) -> None:
+    (finding,) = found(only(**settings))
+    assert (finding.level, finding.about) == (level, "WAITROOM_TRUSTED_PROXIES")
+    assert says in finding.message
+    assert found(only(**{**settings, "trusted_proxies": "10.0.0.0/8"})) == []
 
 
 def test_random_keys_are_not_taken_for_made_up_ones() -> None:

@@ -62,13 +62,13 @@ def test_the_readme_and_its_neighbours_are_pages(site: Path) -> None:
     found = pages(site)
     for name, words in [
         ("index.html", "Two integers hold a line of any length."),
-        ("security/index.html", "Reporting"),
+        ("security-policy/index.html", "Reporting"),
         ("changelog/index.html", "Keep a Changelog"),
         ("contributing/index.html", "Where things are"),
     ]:
         assert words in found[name]
     assert 'href="contributing/"' in found["index.html"]
-    assert 'href="../upgrading/#a-new-key"' in found["security/index.html"]
+    assert 'href="../upgrading/#a-new-key"' in found["security-policy/index.html"]
 
 
 def test_nothing_comes_from_other_hosts(site: Path) -> None:

@@ -11,7 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waitroom.errors import SettingsError
-from waitroom.paths import LONGEST_SPELLING, MOST_ROUNDS, Paths, check_pattern, normalise, strip_root
+from waitroom.paths import (
+    LONGEST_SPELLING,
+    MOST_ROUNDS,
+    Paths,
+    check_pattern,
+    exact_readings,
+    normalise,
+    readings,
+    same_paths,
+    strip_root,
+)
 
 KIB_64 = 64 * 1024
 DEFAULT_EXCLUDE = ("/robots.txt", "/favicon.ico", "/.well-known/*")
@@ -52,6 +62,7 @@ def matches(pattern: str, path: str) -> bool:
         ("/shop", "/shopping", False),
         ("/shop", "/shop/cart", False),
         ("/shop", "/my/shop", False),
+        ("/shop", "", False),
         ("/shop*", "/shopping/cart", True),
         ("/shop/*", "/shop/cart/1", True),
         ("/shop/*", "/shopping", False),
@@ -65,6 +76,8 @@ def matches(pattern: str, path: str) -> bool:
         ("/a*b*c", "/abc", True),
         ("/a*b*c", "/acb", False),
         ("/a*b*c", "/a-b-c-b-c", True),
+        ("/a*b*c*d", "/abcd", True),
+        ("/a*b*c*d", "/acbd", False),
         ("/a+(b)|c", "/a+(b)|c", True),
         ("/a.b", "/axb", False),
         ("/100%", "/100%", True),
@@ -91,7 +104,7 @@ def test_a_pattern_matches_as_its_definition_says(patterns: list[str], path: str
     assert Paths(patterns, []).gated(f"{path}/") >= expected
 
 
-@pytest.mark.parametrize("pattern", ["/shop", "/shop/", "/shop/*", "/shop/**"])
+@pytest.mark.parametrize("pattern", ["/shop", "/shop/", "/shop/*", "/shop/**", "/shop/*/"])
 @pytest.mark.parametrize("path", ["/shop", "/shop/", "/shop//", "/SHOP/."])
 def test_a_final_slash_makes_no_difference_to_what_is_protected(pattern: str, path: str) -> None:
     assert Paths([pattern], []).gated(path)
@@ -156,6 +169,7 @@ def test_nothing_is_gated_where_nothing_is_protected() -> None:
         "/pub/..%5cshop/cart",
         "/pub/..\\shop\\cart",
         "\\shop\\cart",
+        "/pub/\u2025\\shop\\cart",
         "/%73hop/cart",
         "/shop/%63art/%2e%2e/..",
         "/%2573hop/cart",
@@ -173,6 +187,7 @@ def test_nothing_is_gated_where_nothing_is_protected() -> None:
         "/shop/cart?x",
         "/shop/cart#x",
         "/shop/cart.",
+        "/shop./cart",
         "/shop./cart. . ",
         "/shop/cart ",
         "/pub/.. /shop/cart",
@@ -189,6 +204,7 @@ def test_nothing_is_gated_where_nothing_is_protected() -> None:
         "/pub/\udcc0\udcae./shop/cart",
         "/pub/%c0%ae%c0%ae/shop/cart",
         "/pub/%u002e%u002e/shop/cart",
+        "/pub/%u9f9f/shop/cart",
         "/\u017fhop/cart",
         "/\uff33\uff28\uff2f\uff30/cart",
         "\uff0fshop/cart",
@@ -211,6 +227,7 @@ def test_another_spelling_of_a_protected_path_is_gated(path: str) -> None:
         "/shop/cart/../../pub",
         "/shopping/cart",
         "/%2573hoe/cart",
+        "/%" + "25" * (MOST_ROUNDS - 1) + "73hoe/cart",
         "/my shop/cart",
         "/caf\u00e9/\u5546\u5e97",
         "/files/a;v=1",
@@ -219,13 +236,18 @@ def test_another_spelling_of_a_protected_path_is_gated(path: str) -> None:
         "/.well-known/acme",
         "/v1.0/x...y",
         "/pub//x/./y/",
+        "/pub/.",
+        "/pub/x/..",
     ],
 )
 def test_what_no_server_reads_as_a_protected_path_is_left_alone(path: str) -> None:
     assert not Paths(["/shop/cart"], []).gated(path)
 
 
-@pytest.mark.parametrize("path", ["/caf\u00e9", "/cafe\u0301", "/CAF\u00c9", "/caf%C3%A9", "/caf%25C3%25A9"])
+@pytest.mark.parametrize(
+    "path",
+    ["/caf\u00e9", "/cafe\u0301", "/CAF\u00c9", "/caf%C3%A9", "/caf%25C3%25A9", "/x\\..\\caf\u00e9"],
+)
 @pytest.mark.parametrize("pattern", ["/caf\u00e9", "/CAFE\u0301"])
 def test_a_pattern_may_be_written_in_any_script_and_case(pattern: str, path: str) -> None:
     assert Paths([pattern], []).gated(path)
@@ -247,10 +269,22 @@ def test_a_pattern_may_be_written_in_any_script_and_case(pattern: str, path: str
         ("/a. /b .", "/a/b"),
         ("\\a\\..\\b", "/b"),
         ("/\u212a\u00df", "/kss"),
+        ("/a;x\ny", "/a"),
     ],
 )
 def test_the_normalised_form_takes_every_step(path: str, normal: str) -> None:
     assert normalise(path) == normal
+
+
+def test_what_servers_end_a_path_at_or_leave_out_is_gated_and_in_no_pattern() -> None:
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0xD800, 0xDBFF, 0xDC00, 0xDFFF, 0xFFFD):
+        assert Paths(["/shop"], ["/pub/*"]).gated(f"/pub/{chr(code)}x"), hex(code)
+        with pytest.raises(SettingsError, match="must not contain"):
+            check_pattern(f"/shop{chr(code)}x")
+
+
+def test_no_path_is_the_root() -> None:
+    assert readings("") == exact_readings("") == {"/"}
 
 
 def encoded(text: str) -> str:
@@ -382,6 +416,12 @@ def test_an_overlong_path_is_still_matched_as_it_is_written() -> None:
     assert paths.gated("/blog/" + "A" * KIB_64), "too long to look for other readings"
 
 
+def test_the_longest_path_that_is_read_in_other_spellings() -> None:
+    longest = "/" + "A" * (LONGEST_SPELLING - 1)
+    assert not Paths(["/shop/*"], []).gated(longest)
+    assert Paths(["/shop/*"], []).gated(longest + "A")
+
+
 # --- root path --------------------------------------------------------------------------------
 
 
@@ -397,13 +437,16 @@ def test_an_overlong_path_is_still_matched_as_it_is_written() -> None:
         ("/app/", "/app/", "/"),
         ("//shop", "/", "/shop"),
         ("/app", "/app", "/"),
+        ("/app", "/app/", "/"),
         ("/app/", "/app", "/"),
+        ("/X/shop", "/X", "/shop"),
         ("/app//shop", "/app", "//shop"),
         ("/application", "/app", "/application"),
         ("/shop", "/app", "/shop"),
         ("/APP/shop", "/app", "APP/shop"),
         ("//app/shop", "/app", "app/shop"),
         ("/x/../app/shop", "/app", "x/../app/shop"),
+        ("/X/../app/shop", "/app", "X/../app/shop"),
     ],
 )
 def test_the_root_path_is_taken_off_in_whole_segments(path: str, root_path: str, below: str) -> None:
@@ -455,3 +498,58 @@ def test_a_pattern_that_could_not_match_is_refused_in_one_line(pattern: str, com
             refuse(pattern)
         assert str(refusal.value).startswith(repr(pattern))
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        (
+            "shop",
+            '\'shop\' is not a path pattern: it must start with "/" or "*", as "/shop/*" does',
+        ),
+        (
+            "/shop?x=1",
+            "'/shop?x=1' is not a path pattern: it must not contain '?'; leave out query, fragment, parameters,"
+            ' backslashes and control characters, and use "*" for what may follow',
+        ),
+        (
+            "//shop",
+            '\'//shop\' is not a path pattern: write it decoded ("é", not "%C3%A9"), without "//",'
+            ' without "." or ".." as a segment, and no segment ending in a dot or a space',
+        ),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_and_what_to_write(pattern: str, told: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        check_pattern(pattern)
+    assert str(refusal.value) == told
+
+
+# --- patterns of several rooms ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("/shop", "/shop"),
+        ("/shop", "/SHOP/"),
+        ("/shop/*", "/shop/**"),
+        ("*", "/*"),
+        ("/**", "*"),
+        ("*.php", "**.PHP"),
+        ("/caf\u00e9", "/CAFE\u0301"),
+        ("/", "/"),
+    ],
+)
+def test_patterns_that_protect_the_same_are_found(one: str, other: str) -> None:
+    assert same_paths(["/blog", one, other], [other, "/news"]) == one
+    assert same_paths([other], [one]) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("/shop", "/shop/*"), ("/shop", "/shop*"), ("/", "/*"), ("*/shop", "/shop"), ("/shop", "/shopping")],
+)
+def test_patterns_that_protect_something_else_are_not_the_same(one: str, other: str) -> None:
+    assert same_paths([one], [other]) is None
+    assert same_paths([other, one], []) is None

@@ -7,6 +7,7 @@ A longer run: `make fuzz`.
 
 import asyncio
 import itertools
+import json
 import os
 import random
 import sys
@@ -361,17 +362,22 @@ async def test_p9_a_process_whose_clock_is_wrong_changes_nothing(
     assert (window.called, window.inside, window.waiting) == (2, 2, 1)
 
 
-async def test_p9_nothing_of_a_processs_clock_is_sent(any_store_url: str, room: str) -> None:
-    settings = load(redis_url=any_store_url, secret=SECRET, room=room)
-    store = Store(any_store_url, settings)
+async def test_p9_nothing_of_a_processs_clock_is_sent(
+    any_store_url: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the time that has passed on its machine since the store told its own."""
+    monkeypatch.setattr(time, "time", lambda: 987_654_321.0)
+    store = Store(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
     await store.sync(0)
     with redis.Redis.from_url(any_store_url) as client, client.monitor() as monitor:
-        await store.sync(0)
+        told = client.time()[0]
         await store.sync(0)
         await store.close()
-        first, second = sent(monitor), sent(monitor)
-    assert first == second
-    assert "now_us" not in first
+        command = sent(monitor)
+    assert "now_us" not in command
+    assert "987654321" not in command
+    memory = json.loads(command[command.rindex('{"generation"') :])
+    assert abs(memory["expected"] / 1e6 - told) < 5
 
 
 def sent(monitor: redis.client.Monitor) -> str:

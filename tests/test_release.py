@@ -163,7 +163,7 @@ def test_the_workflow_runs_what_a_contributor_runs() -> None:
     assert job["env"]["PYTHON"] == "/usr/local/bin/python3"
 
 
-@pytest.mark.parametrize("name", ["ci", "release"])
+@pytest.mark.parametrize("name", ["ci", "audit", "release"])
 def test_workflows_may_do_no_more_than_they_must(name: str) -> None:
     told = workflow(name)
     assert told["permissions"] == {"contents": "read"}

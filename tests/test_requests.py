@@ -3,7 +3,7 @@
 import pytest
 
 from waitroom.cookies import Scope
-from waitroom.requests import Kind, hides_cookies, is_safe, kind_of
+from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 
 
 def scope(method: str = "GET", **headers: str) -> Scope:
@@ -84,3 +84,39 @@ def test_which_cookies_stay_behind_when_another_site_sends_a_request(
     for site in ("same-origin", "same-site", "none"):
         assert hiding(sec_fetch_site=site) == []
     assert hiding() == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_foreign"),
+    [
+        ("http://shop.test", "shop.test", False),
+        ("http://SHOP.test:8080", "shop.test:8000", False),
+        ("http://[::1]:3000", "[::1]:8000", False),
+        ("http://app.shop.test", "shop.test", False),
+        ("http://shop.test", "www.shop.test", False),
+        ("http://pay.example", "shop.test", True),
+        ("http://noshop.test", "shop.test", True),
+        ("http://shop.test.evil.example", "shop.test", True),
+        ("http://app.shop.test", "www.shop.test", True),
+        ("http://evil.co.uk", "shop.co.uk", True),
+        ("http://10.0.0.1", "10.0.0.2", True),
+        ("null", "shop.test", True),
+        ("http://[", "shop.test", True),
+        ("http://shop.test", "", True),
+        ("", "shop.test", False),
+    ],
+)
+def test_without_fetch_metadata_the_origin_tells_who_sends(origin: str, host: str, is_foreign: bool) -> None:
+    """To plain http browsers send none. Whoever is not clearly of the same site is taken for another."""
+    sent = {"origin": origin, "host": host}
+    assert is_cross_site(scope("POST", **sent)) is is_foreign
+    assert hides_cookies(scope("POST", **sent), "lax") is is_foreign
+    assert not hides_cookies(scope("POST", **sent), "none")
+    for site in ("same-origin", "same-site", "none"):
+        assert not is_cross_site(scope("POST", **sent, sec_fetch_site=site)), "what is said counts"
+    assert is_cross_site(scope("POST", **sent, sec_fetch_site="cross-site"))
+
+
+def test_without_anything_a_request_is_one_of_the_sites_own() -> None:
+    """A program, or a browser that goes to a page by a link or an address typed in."""
+    assert not is_cross_site(scope("POST", host="shop.test"))

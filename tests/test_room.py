@@ -152,7 +152,7 @@ async def test_a_read_that_began_before_the_ticket_was_issued_does_not_speak_of_
 async def test_a_ticket_of_a_room_that_was_reset_is_over(settings: Make) -> None:
     async with opened(settings()) as room:
         ticket = await ticket_of(room)
-        void = Ticket(ticket.generation + 1, ticket.epoch, ticket.number, ticket.id, 0, 0)
+        void = Ticket(ticket.generation - 1, ticket.epoch, ticket.number, ticket.id, 0, 0)
         assert (await room.stand(void)).place.status == "expired"
         await room.leave(void)
         assert (await room.stand(ticket)).place.status == "active"
@@ -352,7 +352,9 @@ async def test_before_the_first_contact_everybody_is_held(tmp_path: Path) -> Non
         for credential, number in ((None, None), (TICKET, 5), (Proof("id", 1), None)):
             decision = held(await room.decide(credential))
             assert (decision.kind, decision.place.number, decision.place.ahead) == ("away", number, 0)
-            assert not decision.new, "P4: nothing replaces what the visitor has"
+            # Whoever has no number is given proof of having been here before those who come later.
+            assert isinstance(decision.credential, Ticket if number else Proof)
+            assert decision.new == (number is None), "P4: nothing replaces a ticket"
         assert await room.decide_uncounted(None) is None
         for call in (room.join(None), room.stand(TICKET), room.leave(TICKET)):
             with pytest.raises(StoreError):

@@ -48,7 +48,9 @@ def test_defaults_are_the_documented_ones() -> None:
         "max_session_seconds": 0,
         "first_lease_seconds": 60,
         "claim_seconds": 90,
+        "settle_seconds": 5,
         "sync_seconds": 0.5,
+        "store_timeout_seconds": 0.25,
         "status_code": 503,
         "on_store_failure": "hold",
         "prefix": "/_waitroom",
@@ -58,6 +60,10 @@ def test_defaults_are_the_documented_ones() -> None:
         "cookie_domain": None,
         "cors_origins": (),
         "templates": None,
+        "join_limit": 0,
+        "trusted_proxies": (),
+        "challenge": "auto",
+        "challenge_difficulty": 1000,
     }
     assert settings.active_seconds == 300
 
@@ -92,7 +98,9 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "max_session_seconds": "4.5",
         "first_lease_seconds": "1.5",
         "claim_seconds": "0.5",
+        "settle_seconds": "2.5",
         "sync_seconds": "0.05",
+        "store_timeout_seconds": "1.25",
         "status_code": "429",
         "on_store_failure": "open",
         "prefix": "/q",
@@ -102,6 +110,10 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "cookie_domain": ".shop.test",
         "cors_origins": "https://app.example, http://[::1]:3000",
         "templates": str(tmp_path),
+        "join_limit": "7",
+        "trusted_proxies": "10.0.0.0/8, ::1, unix",
+        "challenge": "always",
+        "challenge_difficulty": "9",
     }
     assert set(given) == set(Settings.model_fields)
     for name, value in given.items():
@@ -111,7 +123,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert (told["paths"], told["exclude"]) == (("/a/*", "/b"), ("/a/free",))
     assert told["templates"] == tmp_path
     assert told["cors_origins"] == ("https://app.example", "http://[::1]:3000")
-    lists = ("secret", "paths", "exclude", "cors_origins")
+    assert told["trusted_proxies"] == ("10.0.0.0/8", "::1", "unix")
+    lists = ("secret", "paths", "exclude", "cors_origins", "trusted_proxies")
     assert {name: str(told[name]) for name in given if name not in lists} == {
         name: value for name, value in given.items() if name not in lists
     }
@@ -156,6 +169,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("claim_seconds", "0"),
         ("sync_seconds", "0"),
         ("sync_seconds", "61"),
+        ("store_timeout_seconds", "0.04"),
+        ("store_timeout_seconds", "5.1"),
         ("status_code", "404"),
         ("status_code", "five"),
         ("status_code", None),
@@ -173,6 +188,14 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         ("cookie_domain", "a;b"),
         ("cookie_domain", "a..b"),
         ("templates", "/no/such/folder"),
+        ("join_limit", "-1"),
+        ("join_limit", "many"),
+        ("trusted_proxies", "10.0.0.300"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "proxy.example"),
+        ("challenge", "sometimes"),
+        ("challenge_difficulty", "0"),
+        ("challenge_difficulty", "100001"),
     ],
 )
 def test_a_wrong_value_names_the_variable_the_value_and_what_is_allowed(name: str, value: Any) -> None:
@@ -233,9 +256,10 @@ def test_every_documented_url_will_do(url: str) -> None:
 def test_p8_a_wrong_secret_is_not_shown(secret: str) -> None:
     message = wrong(secret=secret)
     assert message.startswith(
-        "WAITROOM_SECRET=(not shown) is not allowed; allowed: one or more keys of at least 32"
+        "WAITROOM_SECRET=(not shown) is not allowed: a key is too short; "
+        "allowed: one or more keys of at least 32"
     )
-    assert "short" not in message.replace("shorter", "")
+    assert "short" not in message.replace("too short", "")
     assert "hunter2" not in message
 
 

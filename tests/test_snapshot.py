@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests import stores
 from tests.conftest import SECRET
 from tests.gates import eventually
+from tests.test_store_rights import DOCUMENTED, make_user
+from tests.windows import window
 from waitroom import snapshot
 from waitroom.errors import StoreError
 from waitroom.settings import Settings, load
 from waitroom.snapshot import Snapshot
 from waitroom.store import Store
-from waitroom.window import Window
 
 Make = Callable[..., Settings]
 
@@ -44,6 +46,10 @@ async def store(settings: Make, store_url: str) -> AsyncIterator[Counting]:
 
 def is_idle() -> bool:
     return False
+
+
+def is_away(snapshot: Snapshot) -> bool:
+    return snapshot.away_since is not None
 
 
 async def test_before_the_first_contact_time_is_this_machines(store: Counting) -> None:
@@ -85,16 +91,13 @@ async def test_p9_its_clock_is_the_stores(store: Counting) -> None:
 
 async def test_a_later_window_is_learned_and_an_earlier_one_is_not(store: Counting) -> None:
     fresh = Snapshot(store, 60, is_idle)
-    now = Window(1, "b", 5, 5, 0, 0, 1, 1, None, 1000, 0)
+    now = window(5, 5, at=1000)
     fresh.learn(now)
-    fresh.learn(replace(now, issued=4, at=999))
+    fresh.learn(window(4, 4, at=999))
     assert fresh.window == now
-    later = replace(now, issued=6, at=1001)
+    later = window(6, 5, at=1001)
     fresh.learn(later)
     assert fresh.window == later
-    another = replace(now, epoch="c", at=1)
-    fresh.learn(another)
-    assert fresh.window == another, "a store that starts anew may have another clock"
 
 
 async def test_reading_ends_with_the_requests_and_begins_again(
@@ -170,23 +173,93 @@ async def test_the_list_of_the_ended_is_read_when_it_has_changed(store: Counting
     await fresh.close()
 
 
-async def test_a_store_that_is_back_is_told(store: Counting, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_goes_and_comes_is_told_once(
+    store: Counting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once away and once back, the latter when it has stayed."""
     fresh = Snapshot(store, 60, is_idle)
-    fresh.lose(StoreError("gone"))
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    for _ in range(3):
+        fresh.lose(StoreError("gone"))
+        await fresh._read()
+        assert fresh.away_since is None
+        assert fresh.error is None
+        await fresh.reread()
+    assert caplog.messages == ["gone; those inside go on"]
+    monkeypatch.setattr(snapshot, "STEADY_SECONDS", 0)
+    await fresh.reread()
+    await fresh.reread()
+    assert [line.rpartition(" since ")[0] for line in caplog.messages[1:]] == [
+        "the store is back; it was away"
+    ]
+    assert caplog.messages[1].rpartition(" since ")[2] >= since
+    await fresh.close()
+
+
+async def test_a_store_that_refuses_what_the_sync_does_not_need_is_not_back(
+    any_store_url: str, room: str
+) -> None:
+    url = make_user(any_store_url, DOCUMENTED)
+    store = Store(url, load(redis_url=url, secret=SECRET, room=room))
+    fresh = Snapshot(store, 60, is_idle)
     await fresh.fresh()
-    assert fresh.away_since is None
-    assert fresh.error is None
-    assert "the store is back; it was away since" in caplog.text
+    assert not is_away(fresh)
+    make_user(any_store_url, DOCUMENTED, without="+hsetnx")
+    await fresh.reread()
+    assert not is_away(fresh), "the sync alone goes on"
+    fresh.lose(StoreError("a visitor could not leave"))
+    await fresh._read()
+    assert "it may not call 'hsetnx'" in str(fresh.error)
+    assert is_away(fresh)
+    make_user(any_store_url, DOCUMENTED)
+    await fresh._read()
+    assert not is_away(fresh)
+    await fresh.close()
+    await store.close()
+
+
+async def test_a_read_that_hangs_keeps_no_other_from_getting_through(
+    store: Counting, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "AWAY_SECONDS", 0)
+    monkeypatch.setattr(store, "patience", 0.05)
+    fresh = Snapshot(store, 60, is_idle)
+    await fresh.contact()
+    offset = fresh._offset_ms
+    with stores.admin(store_url) as admin:
+        admin.execute_command("CLIENT PAUSE", 60_000, "WRITE")
+        for _ in range(snapshot.MOST_READS + 2):
+            await fresh._read()
+    assert store.reads == 1 + snapshot.MOST_READS, "no more than so many at a time"
+    assert is_away(fresh)
+    hung = list(fresh._readings)
+    with stores.admin(store_url) as admin:
+        admin.execute_command("CLIENT UNPAUSE")
+    await asyncio.gather(*hung)
+    assert fresh._offset_ms == offset, "the time is not told by answers that were long on their way"
+    assert is_away(fresh), "they were late"
+    monkeypatch.setattr(store, "patience", 5)
+    await fresh._read()
+    assert not is_away(fresh)
+    await fresh.close()
+
+
+async def test_p6_who_is_inside_does_not_wait_for_a_read(store: Counting, store_url: str) -> None:
+    fresh = Snapshot(store, 60, is_idle)
+    await fresh.fresh()
+    fresh._read_at = float("-inf")
+    with pytest.raises(StopIteration):
+        fresh.fresh(inside=True).send(None)
     await fresh.close()
 
 
 async def test_a_store_that_answers_late_is_as_good_as_away(
     store: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "BUDGET_SECONDS", -1)
+    monkeypatch.setattr(store, "patience", 0)
     fresh = Snapshot(store, 60, is_idle)
     fresh.lose(StoreError("slow"))
-    await fresh.fresh()
+    await fresh._read(5)
     assert fresh.away_since is not None
     assert fresh.window is not None, "what it says is taken all the same"
     await fresh.close()

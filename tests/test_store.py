@@ -153,7 +153,9 @@ async def test_no_key_of_a_room_ever_expires_by_itself(shop: Line) -> None:
         assert {client.ttl(key) for key in kept} == {-1}
 
 
-async def test_a_store_restarted_empty_is_a_new_room(tmp_path: Path, store_of: StoreOf) -> None:
+async def test_p4_a_store_restarted_empty_goes_on_from_what_processes_remember(
+    tmp_path: Path, store_of: StoreOf
+) -> None:
     with ExitStack() as first:
         url = first.enter_context(stores.redis_server(tmp_path))
         store = store_of(url)
@@ -163,8 +165,16 @@ async def test_a_store_restarted_empty_is_a_new_room(tmp_path: Path, store_of: S
             await store.sync(0)
     with stores.redis_server(tmp_path):
         after, _ = await store.sync(0)
+        forgetful, _ = await store_of(url).sync(0)
     assert after.epoch > before.epoch
-    assert after.issued == 0
+    assert after.epochs[0] == before.epochs[0]
+    assert (after.issued, after.waiting, after.state) == (1, 0, "settling")
+    assert forgetful.epochs == after.epochs
+
+
+async def test_a_store_that_nobody_remembers_is_a_new_room(store_of: StoreOf) -> None:
+    with stores.store("valkey") as url:
+        assert (await store_of(url).sync(0))[0].issued == 0
 
 
 # --- stores that will not do -------------------------------------------------------------------

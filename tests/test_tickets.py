@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import astuple, replace
+from dataclasses import MISSING, astuple, fields, replace
 from typing import Any
 
 import pytest
@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket, Tokens, new_id
-from waitroom.window import LARGEST_NUMBER
+from waitroom.tickets import (
+    HIGHEST_NUMBER,
+    LONGEST_TOKEN,
+    Credential,
+    Pass,
+    Proof,
+    Ticket,
+    Tokens,
+    looks_like_token,
+    new_id,
+    pass_of,
+)
 
 OLD, NEW, FOREIGN = "the older key, 32 characters long", "the newer key, 32 characters long", "f" * 32
 TOKENS = Tokens([NEW], "shop")
@@ -23,7 +33,7 @@ PROOF = Proof("an-id_16-letters", 1_760_000_000_123, missed=True)
 
 ids = st.builds(new_id)
 times = st.integers(0, 10**13)
-numbers = st.integers(1, LARGEST_NUMBER)
+numbers = st.integers(1, HIGHEST_NUMBER)
 spans = st.integers(0, 10**11)
 generations = st.integers(1, 10**6)
 tickets = st.builds(Ticket, generations, st.just(EPOCH), numbers, ids, times, numbers, st.booleans())
@@ -63,6 +73,70 @@ def test_a_token_fits_into_cookies_headers_and_urls(credential: Credential) -> N
     assert len(token) <= LONGEST_TOKEN
 
 
+@pytest.mark.parametrize(
+    ("token", "credential"),
+    [
+        (
+            "ti.1.0001760000000000-0a1b2c.42.an-id_16-letters.1760000000123.7.1"
+            ".Kuo_wh_7XJnVpI6XteCrZLV6tepwEeycqnZWkbDfJ_I",
+            TICKET,
+        ),
+        (
+            "pa.1.0001760000000000-0a1b2c.42.an-id_16-letters.1760000000123.1760000060123.60000.9000.1"
+            ".afDDLDgHjbBBxxFvplSgWzbpIXkrW13aJDsvW1POQpI",
+            PASS,
+        ),
+        ("pr.an-id_16-letters.1760000000123.1.tNuRObcYTjrwXphpg5C1lAEYRTD0O_p6jMG9IrKFloQ", PROOF),
+    ],
+)
+def test_what_visitors_hold_already_stays_readable(token: str, credential: Credential) -> None:
+    assert Tokens([NEW], "shop").read(token) == credential
+
+
+@given(credentials)
+def test_a_token_is_known_by_its_form(credential: Credential) -> None:
+    assert looks_like_token(TOKENS.sign(credential).encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "looks"),
+    [
+        (b"", False),
+        (b"ti", False),
+        (b"ti.1.2.3", False),
+        (b"ti.1.2.3.4", True),
+        (b"TI.1.2.3.4", False),
+        (b"eyJh.1.2.3.4", False),
+        (b"\xff\xfe.1.2.3.4", False),
+        (b"ti.1.2.3." + b"4" * (LONGEST_TOKEN - 9), True),
+        (b"ti.1.2.3." + b"4" * (LONGEST_TOKEN - 8), False),
+    ],
+)
+def test_what_has_not_the_form_of_a_token_is_none(text: bytes, looks: bool) -> None:
+    assert looks_like_token(text) is looks
+
+
+def test_a_ticket_is_exchanged_for_a_pass_with_its_place_and_its_id() -> None:
+    entered_at, expires_at = TICKET.issued_at + 9_000, TICKET.issued_at + 69_000
+    session = pass_of(TICKET, entered_at, expires_at, 60_000)
+    assert (session.generation, session.epoch, session.number) == (1, EPOCH, 42)
+    assert session.id == TICKET.id
+    assert (session.entered_at, session.expires_at) == (entered_at, expires_at)
+    assert (session.lease_ms, session.waited_ms, session.first) == (60_000, 9_000, False)
+    assert pass_of(TICKET, entered_at, expires_at, 60_000, True) == replace(session, first=True)
+
+
+def test_a_session_is_known_in_the_epoch_of_its_number_until_another_confirms_it() -> None:
+    assert PASS.known_in == EPOCH
+    assert replace(PASS, confirmed="0001760000000001-0a1b2c").known_in == "0001760000000001-0a1b2c"
+
+
+def test_nobody_has_waited_less_than_no_time() -> None:
+    # The ticket and the entry may have been stamped by two stores.
+    for early, waited in ((-5, 0), (0, 0), (1, 1)):
+        assert pass_of(TICKET, TICKET.issued_at + early, 0, 0).waited_ms == waited
+
+
 def test_what_has_a_default_may_be_left_out() -> None:
     assert not Ticket(1, EPOCH, 1, "id", 0, 0).missed
     assert not Pass(1, EPOCH, 1, "id", 0, 0, 0, 0).first
@@ -72,7 +146,7 @@ def test_what_has_a_default_may_be_left_out() -> None:
 def test_ids_are_long_and_never_twice_the_same() -> None:
     made = {new_id() for _ in range(10_000)}
     assert len(made) == 10_000
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", id) for id in made)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", id) for id in made)
 
 
 # --- what was not ------------------------------------------------------------------------------
@@ -165,14 +239,22 @@ def test_p8_oversized_tokens_are_dropped_whatever_they_hold(credential: Credenti
     assert TOKENS.read(token) is None
 
 
-@pytest.mark.parametrize("number", [0, -1, LARGEST_NUMBER + 1, 2**64, "9" * 60])
+def test_a_token_of_the_longest_length_is_read() -> None:
+    text = ".".join(("ti", *payload(TICKET), "more"))
+    text += "x" * (LONGEST_TOKEN - len(signed(text)))
+    assert len(signed(text)) == LONGEST_TOKEN
+    assert TOKENS.read(signed(text)) == TICKET
+    assert TOKENS.read(signed(text + "x")) is None
+
+
+@pytest.mark.parametrize("number", [0, -1, HIGHEST_NUMBER + 1, 2**64, "9" * 60])
 def test_p8_numbers_that_no_line_has_are_void(number: int | str) -> None:
     assert TOKENS.read(signed(".".join(("ti", *payload(TICKET, (2, number)))))) is None
     assert TOKENS.read(signed(".".join(("pa", *payload(PASS, (2, number)))), "pass")) is None
 
 
 def test_the_largest_number_is_still_one() -> None:
-    largest = replace(TICKET, number=LARGEST_NUMBER)
+    largest = replace(TICKET, number=HIGHEST_NUMBER)
     assert TOKENS.read(TOKENS.sign(largest)) == largest
 
 
@@ -204,7 +286,8 @@ def test_what_a_newer_version_adds_is_ignored(credential: Credential) -> None:
 
 @pytest.mark.parametrize("credential", [TICKET, PASS, PROOF])
 def test_what_has_too_few_fields_is_void(credential: Credential) -> None:
-    for length in range(len(payload(credential)) - 1):
+    needed = [field for field in fields(credential) if field.default is MISSING]
+    for length in range(len(needed)):
         shorter = signed(".".join((credential.KIND[:2], *payload(credential)[:length])), credential.KIND)
         assert TOKENS.read(shorter) is None
 

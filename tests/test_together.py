@@ -6,12 +6,13 @@ from itertools import chain
 
 import pytest
 
+from tests.windows import window
 from waitroom import together
 from waitroom.errors import StoreError
-from waitroom.together import BATCH, Together, is_alive, within_budget
+from waitroom.together import BATCH, Together, in_time, is_alive
 from waitroom.window import Window
 
-WINDOW = Window(1, "e", 0, 0, 0, 0, 1, 1, None, 0, 0)
+WINDOW = window()
 
 
 class Script:
@@ -40,7 +41,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def test_what_arrives_while_a_call_is_under_way_shares_the_next() -> None:
     script = Script(open_=False)
-    calls: Together[int, str] = Together(script, script.learned.append)
+    calls: Together[int, str] = Together(script, script.learned.append, 10)
     asked = [asyncio.create_task(calls.ask(0))]
     await until(lambda: script.batches)
     asked += [asyncio.create_task(calls.ask(item)) for item in range(1, 1 + BATCH + 3)]
@@ -55,7 +56,7 @@ async def test_what_arrives_while_a_call_is_under_way_shares_the_next() -> None:
 async def test_an_error_is_told_to_all_who_asked_and_the_next_call_is_made() -> None:
     script = Script()
     script.error = StoreError("gone")
-    calls: Together[int, str] = Together(script, script.learned.append)
+    calls: Together[int, str] = Together(script, script.learned.append, 10)
     errors = await asyncio.gather(*(calls.ask(item) for item in range(3)), return_exceptions=True)
     assert [str(error) for error in errors] == ["gone"] * 3
     script.error = None
@@ -64,13 +65,12 @@ async def test_an_error_is_told_to_all_who_asked_and_the_next_call_is_made() -> 
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_who_waits_too_long_is_told_and_what_was_not_sent_never_is(
-    monkeypatch: pytest.MonkeyPatch, fails: bool
+    fails: bool,
 ) -> None:
     """P4: a number that nobody hears of is not taken once the visitor has gone on."""
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 0.01)
     script = Script(open_=False)
     script.error = StoreError("gone") if fails else None
-    calls: Together[int, str] = Together(script, script.learned.append)
+    calls: Together[int, str] = Together(script, script.learned.append, 0.01)
     asked = [asyncio.create_task(calls.ask(0))]
     await until(lambda: script.batches)
     asked += [asyncio.create_task(calls.ask(item)) for item in (1, 2)]
@@ -83,13 +83,25 @@ async def test_who_waits_too_long_is_told_and_what_was_not_sent_never_is(
     assert script.batches == [[0], [3]]
 
 
-async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 0)
+async def test_who_comes_next_does_not_wait_for_a_call_that_hangs() -> None:
+    script = Script(open_=False)
+    calls: Together[int, str] = Together(script, script.learned.append, 0.05)
+    with pytest.raises(StoreError):
+        await calls.ask(0)
+    hung = calls._task
+    script.gate, waits = asyncio.Event(), script.gate
+    script.gate.set()
+    assert await calls.ask(1) == "answer 1"
+    assert hung is not None
+    assert hung.cancelled()
+    assert not waits.is_set()
+    assert script.batches == [[0], [1]]
+
+
+async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts() -> None:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[str] = loop.create_future()
-    waiting = asyncio.create_task(within_budget(future))
+    waiting = asyncio.create_task(in_time(future, 0))
     await asyncio.sleep(0)
     loop.call_soon(lambda: loop.call_soon(future.set_result, "there"))
     await waiting
@@ -97,14 +109,13 @@ async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts(
 
 
 async def test_an_answer_in_the_last_turn_of_grace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 0)
     monkeypatch.setattr(together, "TURNS_OF_GRACE", 0)
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     future.set_result("there")
-    await within_budget(future)
+    await in_time(future, 0)
     lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     with pytest.raises(StoreError):
-        await within_budget(lost)
+        await in_time(lost, 0)
     assert lost.cancelled()
 
 
@@ -124,10 +135,9 @@ def test_a_task_of_another_loop_is_not_alive() -> None:
     loop.close()
 
 
-async def test_closing_lets_what_is_under_way_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 10)
+async def test_closing_lets_what_is_under_way_be_answered() -> None:
     script = Script(open_=False)
-    calls = Together(script, script.learned.append)
+    calls = Together(script, script.learned.append, 10)
     await calls.close()
     asked = asyncio.create_task(calls.ask(1))
     await until(lambda: script.batches)
@@ -138,10 +148,9 @@ async def test_closing_lets_what_is_under_way_be_answered(monkeypatch: pytest.Mo
     assert await asked == "answer 1"
 
 
-async def test_closing_gives_up_what_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "BUDGET_SECONDS", 0.01)
+async def test_closing_gives_up_what_is_not_answered() -> None:
     script = Script(open_=False)
-    calls = Together(script, script.learned.append)
+    calls: Together[int, str] = Together(script, script.learned.append, 0.01)
     with pytest.raises(StoreError):
         await calls.ask(1)
     await calls.close()

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.windows import EPOCH, window
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import (
     LARGEST_NUMBER,
     LONGEST_POLL,
     SHORTEST_POLL,
+    Epoch,
     Eta,
     Rank,
     Tempo,
@@ -23,21 +25,12 @@ from waitroom.window import (
     status,
 )
 
-EARLIER, EPOCH, LATER = "0000000000000001-aaaaaa", "0000000000000002-aaaaaa", "0000000000000002-aaaaab"
+LONG_OVER, OVER = "0000000000000000-aaaaaa", "0000000000000000-aaaaab"
+EARLIER, LATER = "0000000000000001-aaaaaa", "0000000000000002-aaaaab"
 
-WINDOW = Window(
-    generation=1,
-    epoch=EPOCH,
-    issued=30,
-    called=20,
-    floor=10,
-    inside=3,
-    free=0,
-    free_first=0,
-    rate_per_minute=60.0,
-    at=0,
-    ended_version=0,
-)
+WINDOW = window(30, 20, 10, rate_per_minute=60.0)
+# Some of an earlier epoch still wait; numbers went on from the highest that was known of it.
+HEALED = window(over=OVER, epochs=(Epoch(EARLIER, 25, 20, 10), Epoch(EPOCH, 30, 24, 24)), epoch=EARLIER)
 TEMPO = Tempo.of(window_size=10, window_interval=10, active_window_count=30)
 
 numbers = st.integers(1, LARGEST_NUMBER)
@@ -56,7 +49,7 @@ def windows(draw: st.DrawFn) -> Window:
     floor = draw(st.integers(0, called))
     # The store tells it in thousandths.
     rate = draw(st.none() | st.integers(0, 10**9).map(lambda thousandths: thousandths / 1000))
-    return replace(WINDOW, issued=issued, called=called, floor=floor, rate_per_minute=rate)
+    return window(issued, called, floor, rate_per_minute=rate)
 
 
 # --- ranks ------------------------------------------------------------------------------------
@@ -98,15 +91,59 @@ def test_p3_a_rank_sorts_as_the_scripts_write_it(one: Rank, other: Rank) -> None
         (Rank(EPOCH, 20), "active", 0),
         (Rank(EPOCH, 21), "waiting", 0),
         (Rank(EPOCH, 30), "waiting", 9),
-        (Rank(EARLIER, 5), "active", 0),
-        (Rank(EARLIER, 1000), "active", 0),
-        (Rank(LATER, 1), "waiting", 0),
-        (Rank(LATER, 15), "waiting", 14),
+        # Of epochs that the store has not heard of nobody is called: it has lost them, and will learn.
+        (Rank(EARLIER, 1000), "waiting", 0),
+        (Rank(LATER, 15), "waiting", 10),
     ],
 )
 def test_status_and_ahead_follow_from_the_window(place: Rank, expected: str, in_front: int) -> None:
     assert status(place, WINDOW) == expected
     assert ahead(place, WINDOW) == in_front
+
+
+@pytest.mark.parametrize(
+    ("place", "expected", "in_front"),
+    [
+        (Rank(LONG_OVER, 99), "expired", 0),
+        (Rank(OVER, 99), "expired", 0),
+        (Rank(EARLIER, 10), "expired", 0),
+        (Rank(EARLIER, 11), "active", 0),
+        (Rank(EARLIER, 21), "waiting", 0),
+        (Rank(EARLIER, 25), "waiting", 4),
+        (Rank(EPOCH, 24), "expired", 0),
+        (Rank(EPOCH, 25), "waiting", 5),
+        (Rank(EPOCH, 30), "waiting", 10),
+        (Rank(LATER, 31), "waiting", 11),
+    ],
+)
+def test_p3_whoever_waits_from_an_earlier_epoch_is_ahead(place: Rank, expected: str, in_front: int) -> None:
+    assert status(place, HEALED) == expected
+    assert ahead(place, HEALED) == in_front
+
+
+def test_p3_those_who_wait_stand_behind_one_another_across_epochs() -> None:
+    given = [Rank(epoch.name, number + 1) for epoch in HEALED.epochs for number in range(epoch.issued)]
+    waiting = [place for place in given if status(place, HEALED) == "waiting"]
+    assert [ahead(place, HEALED) for place in waiting] == list(range(HEALED.waiting))
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "called"),
+    [
+        (Rank(LONG_OVER, 99), True, True),
+        (Rank(OVER, 99), True, True),
+        (Rank(EARLIER, 20), True, True),
+        (Rank(EARLIER, 21), True, False),
+        (Rank(EARLIER, 25), True, False),
+        (Rank(EARLIER, 26), False, False),
+        (Rank(EPOCH, 24), True, True),
+        (Rank(EPOCH, 31), False, False),
+        (Rank(LATER, 1), False, False),
+    ],
+)
+def test_p4_a_window_tells_whether_the_store_has_lost_a_place(place: Rank, given: bool, called: bool) -> None:
+    assert HEALED.covers(place) is given
+    assert HEALED.covers(place, called=True) is called
 
 
 @given(ranks, windows())
@@ -123,14 +160,14 @@ def test_ahead_grows_with_the_number(one: int, other: int, window: Window) -> No
 
 @given(numbers, windows(), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_p3_a_window_that_slides_brings_everybody_nearer(
-    number: int, window: Window, calls: int, passed: int
+    number: int, before: Window, calls: int, passed: int
 ) -> None:
-    called = min(window.issued, window.called + calls)
-    later = replace(window, called=called, floor=min(called, window.floor + passed))
+    called = min(before.issued, before.called + calls)
+    later = window(before.issued, called, min(called, before.floor + passed))
     order = ["waiting", "active", "expired"]
     place = Rank(EPOCH, number)
-    assert order.index(status(place, later)) >= order.index(status(place, window))
-    assert ahead(place, later) <= ahead(place, window)
+    assert order.index(status(place, later)) >= order.index(status(place, before))
+    assert ahead(place, later) <= ahead(place, before)
 
 
 # --- the room ---------------------------------------------------------------------------------
@@ -143,8 +180,21 @@ def test_p3_a_window_that_slides_brings_everybody_nearer(
 def test_a_room_is_open_where_a_newcomer_would_not_wait(
     issued: int, free: int, waiting: int, state: str
 ) -> None:
-    window = replace(WINDOW, issued=issued, free=free)
-    assert (window.waiting, window.state) == (waiting, state)
+    room = window(issued, 20, free=free)
+    assert (room.waiting, room.state) == (waiting, state)
+
+
+def test_a_room_that_settles_says_so_whoever_waits() -> None:
+    assert [window(20, 20, free=free, settling=True).state for free in (0, 1)] == ["settling"] * 2
+
+
+def test_the_numbers_of_a_window_are_those_of_the_epoch_that_is_called() -> None:
+    assert (HEALED.issued, HEALED.called, HEALED.floor, HEALED.waiting) == (25, 20, 10, 11)
+    assert HEALED.newest == Epoch(EPOCH, 30, 24, 24)
+    later = replace(HEALED, epoch=EPOCH)
+    assert (later.issued, later.called, later.floor, later.waiting) == (30, 24, 24, 11)
+    # An epoch that is over leaves the list; what is told then is of the newest.
+    assert replace(HEALED, epoch=OVER).called == 24
 
 
 # --- how long ---------------------------------------------------------------------------------
@@ -162,7 +212,9 @@ def test_a_wait_is_told_as_a_range_around_the_measured_pace() -> None:
 
 
 def test_a_wait_is_never_told_shorter_than_the_rate_limit_allows() -> None:
-    assert eta(60, replace(WINDOW, rate_per_minute=100_000.0), TEMPO) == Eta(60, 60)
+    fast = replace(WINDOW, rate_per_minute=100_000.0)
+    assert eta(60, fast, TEMPO) == Eta(60, 60)
+    assert eta(60, fast, Tempo.of(50, 10, 30)) == Eta(12, 12)
 
 
 @given(distances, windows(), tempos)
@@ -196,6 +248,10 @@ def test_those_at_the_front_look_often_and_those_far_away_rarely(in_front: int, 
     assert poll_seconds(in_front, TEMPO) == seconds
 
 
+def test_those_far_away_look_by_the_rate_they_may_be_called_at() -> None:
+    assert poll_seconds(450, Tempo.of(50, 10, 30)) == 30
+
+
 def test_nobody_looks_more_often_than_once_a_second() -> None:
     assert poll_seconds(0, Tempo.of(10, 0.1, 1)) == 1
 
@@ -213,7 +269,7 @@ def test_nobody_looks_less_than_three_times_while_a_call_stays_good(in_front: in
 
 @pytest.mark.parametrize(
     ("seconds", "chance", "whole"),
-    [(1, 0, 1), (1, 0.999, 1), (0.1, 0, 1), (10, 0, 9), (10, 0.999, 12), (60, 0, 54), (60, 0.999, 72)],
+    [(1, 0, 1), (1, 0.999, 1), (0.1, 0, 1), (10, 0, 9), (10, 0.999, 12), (60, 0, 54), (60, 0.999, 60)],
 )
 def test_jitter_keeps_near_what_was_asked_for(seconds: float, chance: float, whole: int) -> None:
     assert spread(seconds, chance) == whole

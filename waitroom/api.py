@@ -5,9 +5,12 @@ from typing import Any
 from starlette.responses import Response
 
 from waitroom.answers import Extra, answer, json_answer, problem, store_away
+from waitroom.challenges import CHALLENGE_SECONDS, worker
+from waitroom.clients import SOLUTION, Clients
 from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
-from waitroom.decisions import Standing
+from waitroom.decisions import Held, HinderedError, Standing
+from waitroom.guard import NOBODY, Asker
 from waitroom.requests import hides_cookies
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof
@@ -17,6 +20,8 @@ PUBLIC: Extra = [
     (b"cache-control", b"public, max-age=1"),
     (b"vary", b"Accept-Encoding"),
 ]
+
+FOR_A_DAY: Extra = [(b"cache-control", b"public, max-age=86400"), (b"vary", b"Accept-Encoding")]
 
 
 def place_fields(room: str, place: Place) -> dict[str, Any]:
@@ -37,14 +42,22 @@ class Api:
     def __init__(self, room: WaitingRoom, cookies: Cookies, cors: Cors) -> None:
         self.room = room
         self.cors = cors
+        self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
 
     async def _credential(self, scope: Scope) -> Credential | None:
         return await self.room.best(self._cookies.tokens(scope))
 
+    def asker(self, scope: Scope) -> Asker:
+        """Tell who sends a request, where that matters."""
+        return self._clients.asker(scope) if self._clients else NOBODY
+
     async def join(self, scope: Scope) -> Response:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
-        standing = await self.room.join(await self._credential(scope))
+        try:
+            standing = await self.room.join(await self._credential(scope), self.asker(scope))
+        except HinderedError as hindered:
+            return self.hindered(scope, hindered.held)
         fields = place_fields(self.room.settings.room, standing.place)
         if standing.ticket is not None:
             fields["ticket"] = self.room.tokens.sign(standing.ticket)
@@ -70,6 +83,38 @@ class Api:
         if kept is not None and not (standing.new and hides_cookies(scope, self._cookies.samesite(scope))):
             extra.append(self._cookies.set(scope, self.room.tokens.sign(kept), kept))
         return json_answer(status, fields, extra)
+
+    def hindered(self, scope: Scope, held: Held) -> Response:
+        """Tell a program what is asked of it before it gets a number: the solution of a challenge, or time."""
+        extra: Extra = [(b"retry-after", b"%d" % held.place.poll_after)]
+        if held.new and held.credential and not hides_cookies(scope, self._cookies.samesite(scope)):
+            extra.append(self._cookies.set(scope, self.room.tokens.sign(held.credential), held.credential))
+        if held.kind == "refused":
+            title = "Too many numbers were taken from this address; no more are given for a while."
+            return problem(429, "too-many", title, extra=extra)
+        fields = {
+            "challenge": self.room.guard.challenge(),
+            "expires_in": CHALLENGE_SECONDS,
+            "solution_header": SOLUTION.decode().title(),
+        }
+        title = (
+            "A number is given for the solution of this challenge (ALTCHA): send it, in base64, in the header "
+            "that is named here. Or keep the cookie, wait and ask again."
+        )
+        return problem(403, "challenge", title, fields, extra)
+
+    async def challenge(self, scope: Scope) -> Response:
+        """Give a challenge in ALTCHA's format; besides, tell whether the browser has sent its cookie back."""
+        made = self.room.guard.challenge()
+        if made is None:
+            return _no_challenges()
+        return json_answer(200, {**made, "cookie": await self._credential(scope) is not None})
+
+    async def worker(self, _: Scope) -> Response:
+        """Serve the script that solves challenges in a worker."""
+        if self.room.guard.challenges is None:
+            return _no_challenges()
+        return answer(200, worker(), b"text/javascript; charset=utf-8", FOR_A_DAY)
 
     async def leave(self, scope: Scope) -> Response:
         """Give up a ticket or a pass. Raises StoreError."""
@@ -101,3 +146,7 @@ class Api:
             "poll_after": round(poll_seconds(0, settings.tempo)),
         }
         return json_answer(200, fields, PUBLIC)
+
+
+def _no_challenges() -> Response:
+    return problem(404, "no-challenges", "There are no challenges in this room.")

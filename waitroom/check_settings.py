@@ -1,7 +1,7 @@
 """What `waitroom check` says of the settings, and of the URLs that it is given; asks no store."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -88,7 +88,7 @@ def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: s
 
 
 def _room(rooms: Sequence[Settings], settings: Settings) -> Iterator[Finding]:
-    for name, look in (("templates", _templates), ("secret", _secret), ("cookie_domain", _cookie_domain)):
+    for name, look in LOOKS.items():
         # What a further room has taken over is told of the plain setting alone.
         is_own = settings is rooms[0] or getattr(settings, name) != getattr(rooms[0], name)
         if is_own and (told := look(settings)):
@@ -120,6 +120,27 @@ def _cookie_domain(settings: Settings) -> Told:
         f"every host below {settings.cookie_domain} sees the gate's cookie and can set it; without a domain the "
         "browser keeps it for this host alone"
     )
+
+
+def _trusted_proxies(settings: Settings) -> Told:
+    if settings.counts_clients and not settings.trusted_proxies:
+        return "note", (
+            "no proxy is named: behind one, all visitors count as one client, and nearly everyone is over the limit; "
+            "name the addresses that it connects from"
+        )
+    if any(proxy.endswith("/0") for proxy in settings.trusted_proxies):
+        return "warning", (
+            "everyone's X-Forwarded-For is believed, so each request can be another client: name the proxies alone"
+        )
+    return None
+
+
+LOOKS: dict[str, Callable[[Settings], Told]] = {
+    "templates": _templates,
+    "secret": _secret,
+    "cookie_domain": _cookie_domain,
+    "trusted_proxies": _trusted_proxies,
+}
 
 
 def variable(rooms: Sequence[Settings], settings: Settings, name: str) -> str:

@@ -13,12 +13,11 @@ from waitroom.settings import Settings
 from waitroom.store import Store
 from waitroom.store_errors import RIGHTS
 from waitroom.store_url import shown_url
-from waitroom.together import BUDGET_SECONDS
 
 ROUND_TRIPS = 5
 PATIENCE_SECONDS = 5.0
-SLOW_SECONDS = BUDGET_SECONDS / 5
-"""A round trip beyond which the time a visitor waits for the store at most is soon used up."""
+SLOW_PART = 1 / 5
+"""Of the time that a visitor waits for the store at most: a longer round trip soon uses it up."""
 FAR_SECONDS = 5.0
 """A difference of clocks that is worth a word."""
 
@@ -77,7 +76,7 @@ async def _try(url: str, rooms: Sequence[Settings]) -> tuple[StoreReport, list[F
     finally:
         for store in stores:
             await store.close()
-    return report, _findings(report)
+    return report, _findings(report, min(settings.store_timeout_seconds for settings in rooms))
 
 
 async def _asked(stores: Sequence[Store], shown: str) -> StoreReport:
@@ -101,7 +100,7 @@ async def _asked(stores: Sequence[Store], shown: str) -> StoreReport:
     )
 
 
-def _findings(report: StoreReport) -> list[Finding]:
+def _findings(report: StoreReport, patience: float) -> list[Finding]:
     found: list[tuple[Level, str]] = []
     if report.missing_rights:
         missing = ", ".join(report.missing_rights)
@@ -118,9 +117,9 @@ def _findings(report: StoreReport) -> list[Finding]:
     if report.persistent is False:
         message = "neither an append-only file nor a replica: a restart begins a new line; set appendonly yes"
         found.append(("warning", message))
-    if report.latency_ms is not None and report.latency_ms > SLOW_SECONDS * 1000:
+    if report.latency_ms is not None and report.latency_ms > patience * SLOW_PART * 1000:
         message = (
-            f"answers in {report.latency_ms:g} ms; a call is given up after {BUDGET_SECONDS * 1000:g} ms and the "
+            f"answers in {report.latency_ms:g} ms; a call is given up after {patience * 1000:g} ms and the "
             "store taken for away: put it nearer to the site"
         )
         found.append(("warning", message))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from itertools import islice
 from typing import Any
 
+from waitroom.counters import Counters
 from waitroom.settings import Settings
 from waitroom.tickets import PROOF_SECONDS, Credential, Proof, looks_like_token
 
@@ -22,8 +23,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 class Cookies:
     """Where one room's credentials are found and put."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counters: Counters | None = None) -> None:
         self._settings = settings
+        self._counters = counters or Counters()
         plain = f"{settings.cookie_name}-{settings.room}"
         # A browser sends __Host- cookies only to the host that set them, and never takes them over http.
         self._name = plain.encode()
@@ -45,15 +47,20 @@ class Cookies:
         """Find the request's tokens, unverified: in the cookie, in `Waitroom-Pass`, as a bearer's."""
         name = self._secure_name if self.is_secure(scope) else self._name
         found: list[bytes] = []
+        bearers: list[bytes] = []
         for header, value in scope["headers"]:
             if header == b"cookie" and name in value:
                 found += _values(value, name)
             elif header == HEADER:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
-                found.append(value[7:].strip())
-        likely = (token.decode("latin-1") for token in found if looks_like_token(token))
-        return list(islice(dict.fromkeys(likely), MOST_COOKIES))
+                bearers.append(value[7:].strip())  # may be the site's own
+        ours = [token for token in found if looks_like_token(token)]
+        self._counters.add("malformed_tokens", len(found) - len(ours))
+        ours += filter(looks_like_token, bearers)
+        likely = dict.fromkeys(token.decode("latin-1") for token in ours)
+        self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
+        return list(islice(likely, MOST_COOKIES))
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""

@@ -11,7 +11,7 @@ from waitroom.answers import Extra, answer
 from waitroom.cookies import Scope
 
 METHODS = b"GET, POST, DELETE"
-REQUEST_HEADERS = b"Authorization, Content-Type, Waitroom-Pass"
+REQUEST_HEADERS = b"Authorization, Content-Type, Waitroom-Pass, Waitroom-Solution"
 RESPONSE_HEADERS = b"Retry-After, Waitroom-Pass"
 PREFLIGHT_SECONDS = b"600"
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from waitroom.errors import WaitroomError
 from waitroom.tickets import Pass, Proof, Ticket
 from waitroom.window import Place
 
-Kind = Literal["waiting", "door", "first", "away"]
+Kind = Literal["waiting", "door", "first", "away", "challenge", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class Held:
 
 
 Decision = Admitted | Uncounted | Held
+
+
+class HinderedError(WaitroomError):
+    """Who asked for a number outright gets none yet; `held` tells why, and what would help."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(f"no number yet: {held.kind}")
+        self.held = held
 
 
 @dataclass(frozen=True, slots=True)

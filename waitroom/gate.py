@@ -37,7 +37,7 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
-        self.cookies: Cookies = Cookies(settings)
+        self.cookies: Cookies = Cookies(settings, self.room.counters)
         self._pages = Pages(settings.templates)
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
@@ -60,7 +60,7 @@ class Gate:
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
         else:
-            decision = await self.room.decide(credential)
+            decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
             await self._serve(scope, receive, send, site, decision, credential, unseen, outermost)
         elif isinstance(decision, Uncounted):
@@ -151,6 +151,9 @@ class Gate:
 
     def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Response:
         """Answer a request that has to wait, in a way its sender can make something of."""
+        self.room.counters.add("unsent_requests", not is_safe(scope))
+        if kind is Kind.SCRIPT and held.kind in ("challenge", "refused"):
+            return self.api.hindered(scope, held)
         poll_after = b"%d" % held.place.poll_after
         extra: Extra = [(b"retry-after", poll_after)]
         if held.new and held.credential and not unseen:
@@ -165,7 +168,8 @@ class Gate:
         page = self._pages.render(self._scene(scope, held))
         if not is_safe(scope):
             return answer(503, page, HTML, extra)
-        return answer(self.settings.status_code, page, HTML, [*extra, (b"refresh", poll_after)])
+        status = 429 if held.kind == "refused" else self.settings.status_code
+        return answer(status, page, HTML, [*extra, (b"refresh", poll_after)])
 
     def _scene(self, scope: Scope, held: Held) -> Scene:
         window = self.room.snapshot.window
@@ -192,6 +196,7 @@ class Gate:
         """Let one WebSocket on a protected path through, or deny it."""
         admitted = await self.room.admit(await self._credential(scope))
         if admitted is None:
+            self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())
         elif isinstance(admitted, Uncounted):
             await site(scope, receive, send)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waitroom.answers import problem
 from waitroom.areas import Areas
+from waitroom.clients import PEER, peer_of
 from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
@@ -60,6 +61,7 @@ class WaitingRoomMiddleware:
         self._gates = [Gate(settings) for settings in rooms]
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
+        self._counts_clients = any(settings.counts_clients for settings in rooms)
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,6 +122,8 @@ class WaitingRoomMiddleware:
     # -- requests ---------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._counts_clients:
+            scope = {**scope, PEER: peer_of(scope, receive)}
         path = strip_root(scope["path"], scope.get("root_path", ""))
         if path.startswith(self._prefix):
             response = await self._routes.answer(scope, path[len(self._prefix) - 1 :])

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.window import ETA_HIGH, ETA_LOW, LARGEST_NUMBER, Eta, Place, Tempo
 
-Kind = Literal["waiting", "door", "first", "away", "unsent", "returned"]
+Kind = Literal["waiting", "door", "first", "away", "challenge", "refused", "unsent", "returned"]
 
 _PACKAGE = Path(__file__).parent
 SHIPPED = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
@@ -84,13 +84,14 @@ class Pages:
         )
         try:
             css, js = self._inline("waiting.css", "style"), self._inline("waiting.js", "script")
+            checking = self._inline("checking.js", "script")
             self._messages = _merged(
                 _catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
                 _catalogue(self._source(f"messages.{LANGUAGE}.json")),
             )
-            self._files.globals |= {"css": Markup(css), "js": Markup(js)}  # noqa: S704  # the operator's own files
+            self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
-            self.csp = _policy(css, js)
+            self.csp = _policy(css, js, checking)
             for scene in _trials():
                 self.render(scene)
         except TemplateNotFound as missing:
@@ -140,12 +141,13 @@ def _line(wrong: Exception) -> str:
     return where + " ".join(f"{type(wrong).__name__}: {wrong}".split())
 
 
-def _policy(css: str, js: str) -> str:
-    style, script = (b64encode(sha256(text.encode()).digest()).decode() for text in (css, js))
+def _policy(css: str, *scripts: str) -> str:
+    style, *hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (css, *scripts))
+    script = " ".join(f"'sha256-{one}'" for one in hashes)
     # Images of the site itself, because a browser asks for its /favicon.ico on every page.
     return (
-        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        f"default-src 'none'; script-src {script}; style-src 'sha256-{style}'; connect-src 'self'; "
+        "worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 
 
@@ -166,7 +168,7 @@ def _catalogue(text: str) -> dict[str, Any]:
 
 def _merged(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Lay an operator's own messages over the shipped ones, so that an older set lacks none of the newer."""
-    groups = {name: {**shipped[name], **own.get(name, {})} for name in ("live", "page")}
+    groups = {name: {**shipped[name], **own.get(name, {})} for name in ("live", "check", "page")}
     return {**shipped, **own, **groups}
 
 
@@ -219,6 +221,7 @@ def _view(scene: Scene, messages: Messages) -> dict[str, Any]:
         "ticket": place.number is not None and scene.kind in ("waiting", "door", "away"),
         "number": "" if place.number is None else _digits(place.number, messages),
         "wait": _wait(place.eta, messages["live"]),
+        "timed": _say(page["timed"], duration=_duration(place.poll_after, page)),
         "kept": _say(page["kept"], duration=_duration(scene.kept_seconds, page)),
         "updated": _say(page["utc"], time=f"{updated:%H:%M:%S}"),
         "updated_iso": f"{updated:%Y-%m-%dT%H:%M:%SZ}",
@@ -261,6 +264,14 @@ def _progress(scene: Scene) -> dict[str, int]:
 
 def _data(scene: Scene, messages: Messages) -> dict[str, Any]:
     """What the script works with: it holds no words and no constants of the line itself."""
+    if scene.kind == "challenge":
+        return {
+            "kind": scene.kind,
+            "room": scene.room,
+            "base": scene.base,
+            "poll_after": scene.place.poll_after,
+            "check": messages["check"],
+        }
     return {
         "kind": scene.kind,
         "room": scene.room,

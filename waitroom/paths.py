@@ -23,7 +23,7 @@ _DOUBT = re.compile(
     r"[\x00-\x1f\x7f-\x9f]"  # control characters: some servers end the path there, some leave them out
     r"|[\ud800-\udfff\ufffd]"  # bytes that were not UTF-8 may be letters, slashes or dots in another encoding
     r"|%u[0-9a-f]{4}"  # an escape that some servers know and most don't
-    r"|/(?!\.{0,2}(?:/|\Z))[. ]++(?:/|\Z)"  # "..." and ".. ": a name, this folder, or the one above
+    r"|/(?!\.{1,2}(?:/|\Z))[. ]++(?:/|\Z)"  # "..." and ".. ": a name, this folder, or the one above
 )
 _PARAMETERS = re.compile(r"[;?#].*", re.DOTALL)
 _TRAILING = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")
@@ -46,7 +46,8 @@ class Paths:
         for pattern in (*protect, *exclude):
             check_pattern(pattern)
         self._any = bool(protect)
-        self._everything = any(pattern.strip("*") in ("", "/") for pattern in protect if "*" in pattern)
+        # No more than a short cut: where every path is protected, nobody has to read one in other spellings.
+        self._everything = "/*" in map(_canonical, protect)
         self._protected = _matcher(form for pattern in protect for form in _either_slash(_fold(pattern)))
         self._excluded_as_written = _matcher(exclude)
         self._excluded = _matcher(map(_fold, exclude))
@@ -145,13 +146,7 @@ def check_pattern(pattern: str) -> None:
 
 def _is_plain(path: str) -> bool:
     """Whether no step changes the path, so that all servers read it alike: true of most, and quick to see."""
-    return (
-        _PLAIN.fullmatch(path) is not None
-        and "//" not in path
-        and "/." not in path
-        and "./" not in path
-        and path[-1] != "."
-    )
+    return _PLAIN.fullmatch(path) is not None and "//" not in path and "./" not in path and path[-1] != "."
 
 
 def _is_below(path: str, root: str) -> bool:
@@ -256,7 +251,7 @@ def _either_slash(pattern: str) -> tuple[str, ...]:
 
 def _canonical(pattern: str) -> str:
     folded = re.sub(r"\*+", "*", _fold(pattern))
-    return "/*" if folded in ("*", "/*") else folded.removesuffix("/")
+    return "/*" if folded == "*" else folded.removesuffix("/")
 
 
 def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:

@@ -19,11 +19,13 @@ from waitroom.window import (
 
 AWAY_POLL = 5
 """Seconds between two looks while the store is away."""
+LONGEST_AWAY_POLL = 6
+"""Within this many seconds of its return everybody who was held meanwhile has looked again."""
 
 
 def status_of(ticket: Ticket, window: Window) -> Status:
-    """Tell a ticket's status as far as the window shows; one of another generation is void."""
-    return status(rank(ticket), window) if ticket.generation == window.generation else "expired"
+    """Tell a ticket's status as far as the window shows; one of an earlier generation is void."""
+    return status(rank(ticket), window) if ticket.generation >= window.generation else "expired"
 
 
 class Places:
@@ -64,4 +66,4 @@ class Places:
         return Place("expired", number, 0, None, 1)
 
     def _spread(self, seconds: float) -> int:
-        return spread(seconds, self._chance.random())
+        return spread(seconds, self._chance.random(), self._tempo.longest_poll)

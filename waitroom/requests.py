@@ -1,6 +1,7 @@
 """What kind of request this is, by its method and headers: what its sender can make of an answer."""
 
 from enum import Enum, auto
+from urllib.parse import urlsplit
 
 from waitroom.cookies import Scope
 
@@ -51,8 +52,27 @@ def is_safe(scope: Scope) -> bool:
 
 
 def is_cross_site(scope: Scope) -> bool:
-    """Tell whether another site had a part in sending this request, where the browser says so."""
-    return _first(scope, b"sec-fetch-site") == b"cross-site"
+    """Tell whether another site had a part in sending this request, where the browser says so.
+
+    Browsers say it to https; to plain http they, and old ones to all, tell only the origin of what writes.
+    """
+    site = _first(scope, b"sec-fetch-site")
+    if site:
+        return site == b"cross-site"
+    origin = _first(scope, b"origin")
+    return bool(origin) and not _are_related(_host(origin), _host(b"//" + _first(scope, b"host")))
+
+
+def _are_related(one: str, other: str) -> bool:
+    """Tell whether of two hosts one is the other or lies below it; what is no host is related to none."""
+    return bool(one and other) and (f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}"))
+
+
+def _host(url: bytes) -> str:
+    try:
+        return urlsplit(url.decode("latin-1")).hostname or ""
+    except ValueError:
+        return ""
 
 
 def hides_cookies(scope: Scope, samesite: str) -> bool:

@@ -5,16 +5,28 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from waitroom.decisions import Admitted, Decision, Held, Standing, Uncounted, Visitor
+from waitroom.counters import Counters
+from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
-from waitroom.errors import StoreError
+from waitroom.errors import NotYetError, StoreError
+from waitroom.guard import NOBODY, Asker, Guard, Hindrance
+from waitroom.outage import Outage
 from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import PROOF_SECONDS, Credential, Pass, Proof, Ticket, Tokens, new_id, pass_of
+from waitroom.tickets import (
+    PROOF_SECONDS,
+    Credential,
+    Pass,
+    Proof,
+    Ticket,
+    Tokens,
+    new_id,
+    pass_of,
+)
 from waitroom.together import Together
 from waitroom.window import Window, rank
 
@@ -28,15 +40,18 @@ Issued = tuple[Window, Joined]
 class WaitingRoom:
     """One room as one process sees it.
 
-    `start()` is to be awaited before anything else; after it `tokens`, `snapshot` and `sessions` are there.
+    `start()` is to be awaited before anything else; after it its parts are there.
     """
 
     tokens: Tokens
     snapshot: Snapshot
     sessions: Sessions
+    guard: Guard
+    outage: Outage
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
+        self.counters: Counters = Counters()
         self._places = Places(settings.tempo, chance or random.Random())  # noqa: S311  # jitter, nothing secret
         self._embedded: EmbeddedServer | None = None
         self._starting: asyncio.Lock | None = None
@@ -57,11 +72,11 @@ class WaitingRoom:
                 self._embedded = shared
                 url, keys = shared.url, keys or (shared.secret,)
             self.tokens = Tokens(keys, settings.room)
-            self._open(Store(url, settings))
+            self._open(Store(url, settings, counters=self.counters), keys)
             self.started = True
         await self.snapshot.contact()
 
-    def _open(self, store: Store) -> None:
+    def _open(self, store: Store, keys: Sequence[str]) -> None:
         settings = self.settings
         self._store = store
         self.snapshot = Snapshot(store, settings.sync_seconds, lambda: self.sessions.keep_open())
@@ -71,10 +86,12 @@ class WaitingRoom:
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
         )
-        self._joins = Together(self._join_together, self.snapshot.learn)
-        self._claims = Together(store.claim, self.snapshot.learn)
-        self._leaves = Together(store.leave, self.snapshot.learn)
-        self._withdrawals = Together(store.withdraw, self.snapshot.learn)
+        self.guard = Guard(settings, keys, store, self.snapshot)
+        self.outage = Outage(settings, self.snapshot, self._places, self.counters)
+        self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
+        self._claims = Together(store.claim, self.snapshot.learn, store.patience)
+        self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
+        self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
 
@@ -102,8 +119,9 @@ class WaitingRoom:
 
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
-        found = (self.tokens.read(token) for token in tokens)
+        found = [self.tokens.read(token) for token in tokens]
         read = sorted((credential for credential in found if credential), key=_preference)
+        self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
             await self.snapshot.fresh()
             for credential in read:
@@ -113,11 +131,11 @@ class WaitingRoom:
 
     # -- a request on a protected path ------------------------------------------------------------
 
-    async def decide(self, credential: Credential | None) -> Decision:
-        """Decide about a request that may take a place."""
+    async def decide(self, credential: Credential | None, asker: Asker = NOBODY) -> Decision:
+        """Decide about a request that may take a place; `asker` is whom a number would be given to."""
         if isinstance(credential, Proof) and (given := self._exchanged.get(credential.id)):
             # A second tab, or a visitor who did not wait for the answer: the place is theirs already.
-            theirs = await self.decide(given)
+            theirs = await self.decide(given, asker)
             return replace(theirs, new=True) if isinstance(theirs, Held) else theirs
         await self._see(credential)
         missed = False
@@ -130,42 +148,48 @@ class WaitingRoom:
             if decision:
                 return decision
             missed = True
-        if self._is_away():
-            return self._without_store(None)
+        proof = credential if isinstance(credential, Proof) else None
+        if self.outage.is_on():
+            return self.outage.decide(credential)
+        if not self.outage.goes_first(proof):
+            return self.outage.hold_back(proof, missed)
         try:
-            if isinstance(credential, Proof) and -SKEW_MS <= self._age(credential) <= PROOF_MS:
-                return await self._join_proven(credential)
-            return await self._newcomer(missed)
+            if proof is not None and self._is_fresh(proof):
+                return await self._join_proven(proof, asker)
+            return await self._newcomer(missed, asker)
         except StoreError as error:
-            return self._lost(error, None)
+            return self._lost(error, credential)
 
     async def decide_uncounted(self, credential: Credential | None) -> Decision | None:
         """Decide about a request that takes no place, such as an image's; None: it may not go on."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return admitted
         window = self.snapshot.window
-        if self._is_away() or window is None:
-            return Uncounted() if self._is_open_without_store() else None
+        if self.outage.is_on() or window is None:
+            return Uncounted() if self.outage.is_open() else None
         return None if window.waiting else Uncounted()
 
     async def admit(self, credential: Credential | None) -> Admitted | Uncounted | None:
         """Admit a valid pass, as for a WebSocket, which cannot wait; else only where the gate is open."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         admitted = await self._admit(credential) if isinstance(credential, Pass) else None
-        if admitted is None and self._is_away() and self._is_open_without_store():
+        if admitted is None and self.outage.is_open():
             return Uncounted()
         return admitted
 
     async def _admit(self, presented: Pass) -> Admitted | None:
         sessions = self.sessions
         latest = sessions.latest(presented)
-        if self.snapshot.window and latest.generation != self.snapshot.window.generation:
+        window = self.snapshot.window
+        if window and latest.generation < window.generation:
             return None
         if sessions.is_valid(latest):
+            if window and not window.covers(latest, called=True):
+                self._store.memory.hear(latest)
             sessions.renew_soon(latest)
             return Admitted(latest, must_tell=False)
-        if self._is_away():
+        if self.outage.is_on():
             return None
         try:
             revived = await sessions.revive(latest)
@@ -177,8 +201,8 @@ class WaitingRoom:
     async def _decide_ticket(self, ticket: Ticket) -> Decision | None:
         """Decide about a ticket; None when its turn has passed or it is void."""
         window = self.snapshot.window
-        if self._is_away() or window is None:
-            return self._without_store(ticket)
+        if self.outage.is_on() or window is None:
+            return self.outage.decide(ticket)
         if status_of(ticket, window) == "waiting":
             return Held("waiting", self._places.in_line(ticket, window), ticket, new=False)
         try:
@@ -191,15 +215,18 @@ class WaitingRoom:
             return None
         return self._held(ticket, claimed.outcome == "door", new=False)
 
-    async def _join_proven(self, proof: Proof) -> Decision:
+    async def _join_proven(self, proof: Proof, asker: Asker) -> Decision:
         """Give a number to a visitor whose cookie came back; several requests at once get the same one."""
         joining = self._joining.get(proof.id)
         if joining is None:
-            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof))
+            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof, asker))
             joining.add_done_callback(lambda _: self._joining.pop(proof.id, None))
         return await asyncio.shield(joining)
 
-    async def _number_for(self, proof: Proof) -> Decision:
+    async def _number_for(self, proof: Proof, asker: Asker) -> Decision:
+        hindrance = await self.guard.check(asker, proof)
+        if hindrance:
+            return self._hindered(hindrance, proof, new=False)
         id = new_id()
         issued = await self._joins.ask(("enter", id))
         ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
@@ -209,26 +236,47 @@ class WaitingRoom:
             del self._exchanged[next(iter(self._exchanged))]
         return entered or self._held(ticket, at_door=False, new=True)
 
-    async def _newcomer(self, missed: bool) -> Decision:
+    async def _newcomer(self, missed: bool, asker: Asker) -> Decision:
         window = self._window()
-        if not window.waiting and window.free_first > 0:
+        hindrance = self.guard.expected()
+        if (
+            not window.waiting
+            and window.free_first > 0
+            and not (hindrance := await self.guard.check(asker, None))
+        ):
             id = new_id()
             issued = window, joined = await self._joins.ask(("first", id))
             if joined.number:
                 return self._entered(self._ticket(issued, id, missed), joined.pass_ends, first=True)
         proof = Proof(new_id(), self.snapshot.now(), missed)
+        if hindrance:
+            return self._hindered(hindrance, proof, new=True)
         return Held("first", self._places.unnumbered(window), proof, new=True)
+
+    def _hindered(self, hindrance: Hindrance, proof: Proof, new: bool) -> Held:
+        place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
+        return Held(hindrance.kind, place, proof, new)
 
     # -- the API ----------------------------------------------------------------------------------
 
-    async def join(self, credential: Credential | None) -> Standing:
-        """Take a number at once; a valid credential gets itself back. Raises StoreError."""
+    async def join(self, credential: Credential | None, asker: Asker = NOBODY) -> Standing:
+        """Take a number at once; a valid credential gets itself back.
+
+        Raises HinderedError, NotYetError and StoreError.
+        """
         await self._see(credential)
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
         if isinstance(credential, Ticket) and (outcome := await self._outcome(credential)) != "expired":
             return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
+        proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
+        if not self.outage.goes_first(proof):
+            raise NotYetError("numbers go to those first who were held while the store was away")
+        hindrance = await self.guard.check(asker, proof)
+        if hindrance:
+            kept = proof or Proof(new_id(), self.snapshot.now())
+            raise HinderedError(self._hindered(hindrance, kept, new=kept is not proof))
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
@@ -275,24 +323,22 @@ class WaitingRoom:
 
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
-        await self.snapshot.fresh()
+        await self.snapshot.fresh(inside=isinstance(credential, Pass))
         # A read that is under way may have begun before the ticket was issued; the one after it has not.
         for _ in range(2):
             window = self.snapshot.window
             if not isinstance(credential, Ticket) or window is None:
                 return
-            if rank(credential) <= (window.epoch, window.issued):
+            if credential.generation < window.generation:
                 return
+            if credential.generation == window.generation and window.covers(credential):
+                return
+            # Where the store does not know of it even then, it has lost it.
+            self._store.memory.hear(credential)
             await self.snapshot.reread()
 
-    def _is_away(self) -> bool:
-        return self.snapshot.away_since is not None
-
-    def _is_open_without_store(self) -> bool:
-        return self.settings.on_store_failure == "open"
-
     def _raise_if_away(self) -> None:
-        if self._is_away() or self.snapshot.window is None:
+        if self.outage.is_on() or self.snapshot.window is None:
             raise StoreError("the store is away")
 
     def _window(self) -> Window:
@@ -301,8 +347,8 @@ class WaitingRoom:
             raise StoreError("the store has not been reached yet")
         return window
 
-    def _age(self, proof: Proof) -> int:
-        return self.snapshot.now() - proof.issued_at
+    def _is_fresh(self, proof: Proof) -> bool:
+        return -SKEW_MS <= self.snapshot.now() - proof.issued_at <= PROOF_MS
 
     async def _is_held(self, credential: Credential) -> bool:
         """Tell whether a credential is worth something still; where only the store knows and is away, it is."""
@@ -310,7 +356,7 @@ class WaitingRoom:
             return True
         if isinstance(credential, Pass):
             return await self._admit(credential) is not None
-        if self._is_away():
+        if self.outage.is_on():
             return True
         try:
             return await self._outcome(credential) != "expired"
@@ -329,18 +375,14 @@ class WaitingRoom:
             return Claimed("expired", 0, 0)
         return await self._claims.ask((ticket, enters))
 
-    def _lost(self, error: StoreError, ticket: Ticket | None) -> Decision:
+    def _lost(self, error: StoreError, credential: Credential | None) -> Decision:
         self.snapshot.lose(error)
-        return self._without_store(ticket)
-
-    def _without_store(self, ticket: Ticket | None) -> Decision:
-        if self._is_open_without_store():
-            return Uncounted()
-        return Held("away", self._places.without_store(ticket, self.snapshot.window), ticket, new=False)
+        return self.outage.decide(credential)
 
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
         window, joined = issued
-        return Ticket(window.generation, window.epoch, joined.number, id, window.at, joined.start, missed)
+        epoch = window.newest.name
+        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
         """Let in at once a visitor who got a number and never had to wait."""
@@ -349,7 +391,9 @@ class WaitingRoom:
 
     def _claimed(self, ticket: Ticket, claimed: Claimed) -> Pass:
         lease_ms = round(self.settings.session_seconds * 1000)
-        return pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
+        given = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
+        newest = self._window().newest.name
+        return given if newest == given.epoch else replace(given, confirmed=newest)
 
     def _held(self, ticket: Ticket, at_door: bool, new: bool) -> Held:
         """Hold a ticket that did not enter: it waits, or it is the first in line for the next place."""

@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from waitroom.challenges import is_installed
 from waitroom.environment import PREFIX, further_rooms, prefix_of
 from waitroom.errors import SettingsError
 from waitroom.paths import same_paths
@@ -42,6 +43,11 @@ def check_together(rooms: Sequence[Settings], *, service: bool = False) -> None:
     if not rooms:
         raise SettingsError("settings=[] names no room: give at least one")
     for at, settings in enumerate(rooms):
+        if settings.challenges and not is_installed():
+            raise SettingsError(
+                f"the room {settings.room!r} has challenges, which need altcha: "
+                f'pip install "waitroom[challenge]", or set {PREFIX}CHALLENGE=off'
+            )
         if not settings.paths and len(rooms) > 1 and not service:
             raise SettingsError(f"the room {settings.room!r} has no paths: name those that it protects")
         for other in rooms[at + 1 :]:

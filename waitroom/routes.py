@@ -9,7 +9,7 @@ from starlette.responses import Response
 from waitroom.answers import problem, store_away, text_answer
 from waitroom.api import Api
 from waitroom.cookies import Scope
-from waitroom.errors import StoreError
+from waitroom.errors import NotYetError, StoreError
 
 Handler = Callable[[Api, Scope], Awaitable[Response]]
 
@@ -18,6 +18,8 @@ OF_A_ROOM: dict[str, tuple[str, Handler]] = {
     "/status": ("GET", Api.status),
     "/ticket": ("DELETE", Api.leave),
     "/window": ("GET", Api.window),
+    "/challenge": ("GET", Api.challenge),
+    "/challenge.js": ("GET", Api.worker),
 }
 PROBES = ("/livez", "/readyz")
 
@@ -53,6 +55,8 @@ class Routes:
             return await handler(api, scope)
         except StoreError as error:
             api.room.snapshot.lose(error)
+            return store_away()
+        except NotYetError:
             return store_away()
 
     def _asked(self, scope: Scope) -> Api | None:

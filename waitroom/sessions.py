@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from waitroom.errors import StoreError
 from waitroom.snapshot import Snapshot
 from waitroom.store import Store
-from waitroom.tickets import Pass
+from waitroom.tickets import UNCONFIRMED, Pass
 from waitroom.together import Together
 
 SKEW_MS = 5_000
@@ -31,9 +31,10 @@ class Sessions:
 
     def __init__(self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int) -> None:
         self._snapshot = snapshot
+        self._counters = store.counters
         self._session_ms = session_ms
         self._max_session_ms = max_session_ms
-        self._renewals = Together(store.renew, snapshot.learn)
+        self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[str, _Open] = {}
@@ -59,18 +60,35 @@ class Sessions:
             return False
         left = latest.expires_at - self._snapshot.now()
         if self._snapshot.away_since is not None:
+            self._counters.add("honoured_passes", -self._session_ms < left <= 0)
             return left > -self._session_ms
-        return 0 < left <= latest.lease_ms + SKEW_MS
+        return left > 0 and not self._is_too_long(latest)
+
+    def _is_too_long(self, used: Pass) -> bool:
+        """Tell whether a pass has longer to live than it was ever given."""
+        return used.expires_at - self._snapshot.now() > used.lease_ms + SKEW_MS
 
     async def revive(self, expired: Pass) -> Pass | None:
-        """Ask the store about a pass that seems to have run out; None when its session is over."""
+        """Ask the store about a pass that seems to have run out; None when its session is over.
+
+        One that was honoured while the store was away goes on to be.
+        """
         if expired.id in self._snapshot.ended:
             return None
+        if self._snapshot.ran_out_while_away(expired.expires_at):
+            ends = expired.expires_at + self._session_ms
+            expired = replace(expired, expires_at=ends, confirmed=UNCONFIRMED)
+        elif self._is_too_long(expired):
+            # Not believed that the store has lost it.
+            expired = replace(expired, confirmed=self._newest())
         return await self._renew(expired, confirms=True)
 
     def renew_soon(self, used: Pass) -> None:
-        """Renew in the background when it is time: at the first return, then from half the life on."""
-        if used.first or self._is_due(used):
+        """Renew in the background when it is time: at the first return, then from half the life on.
+
+        A store that has begun another epoch may have lost the session: it is told at once.
+        """
+        if used.first or self._is_due(used) or self._is_unknown(used):
             self._renew_later(used, confirms=True)
 
     @contextmanager
@@ -91,7 +109,7 @@ class Sessions:
         """Renew the sessions with open requests that need it; tells whether there are any open."""
         for session in self._open.values():
             latest = self._renewed.get(session.latest.id, session.latest)
-            if self._is_due(latest) and latest.id not in self._snapshot.ended:
+            if (self._is_due(latest) or self._is_unknown(latest)) and latest.id not in self._snapshot.ended:
                 self._renew_later(latest, confirms=False)
         self._forget()
         return bool(self._open)
@@ -107,6 +125,13 @@ class Sessions:
         if self._max_session_ms and used.expires_at >= used.entered_at + self._max_session_ms:
             return False  # it cannot be made longer
         return used.expires_at - self._snapshot.now() < used.lease_ms / 2
+
+    def _newest(self) -> str:
+        window = self._snapshot.window
+        return window.newest.name if window else UNCONFIRMED
+
+    def _is_unknown(self, used: Pass) -> bool:
+        return self._snapshot.window is not None and used.known_in != self._newest()
 
     def _renew_later(self, used: Pass, confirms: bool) -> None:
         if used.id in self._renewing or self._snapshot.away_since is not None:
@@ -130,7 +155,9 @@ class Sessions:
             return None
         first = used.first and not confirms
         lease_ms = used.lease_ms if first else self._session_ms
-        renewed = replace(used, expires_at=ends, lease_ms=lease_ms, first=first)
+        newest = self._newest()  # as the answer has left it
+        confirmed = "" if newest == used.epoch else newest
+        renewed = replace(used, expires_at=ends, lease_ms=lease_ms, first=first, confirmed=confirmed)
         # Taken out first, so that the dictionary stays in order of expiry.
         self._renewed.pop(used.id, None)
         self._renewed[used.id] = renewed

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from waitroom.environment import PREFIX
 from waitroom.errors import SettingsError
+from waitroom.secret_strength import WeakSecretError
 from waitroom.store_url import StoreUrlError
 
 SECRETIVE = ("secret", "redis_url")
@@ -48,7 +49,7 @@ def _wrong(error: Any, fields: Mapping[str, FieldInfo], prefix: str, own: Iterab
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
     cause = error.get("ctx", {}).get("error")
-    why = f": {cause}" if isinstance(cause, StoreUrlError) else ""
+    why = f": {cause}" if isinstance(cause, StoreUrlError | WeakSecretError) else ""
     inherited = f" (that of {PREFIX}{name.upper()})" if prefix != PREFIX and name not in own else ""
     return f"{variable}={value}{inherited} is not allowed{why}; allowed: {allowed}"
 

@@ -7,6 +7,7 @@ name. Keywords (and flags, which arrive as keywords) win over the environment, t
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
@@ -16,11 +17,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from waitroom.connections import check_url
 from waitroom.environment import PREFIX, ROOMS, our_variables, prefix_of
 from waitroom.paths import check_pattern
+from waitroom.secret_strength import SHORTEST, check_key
 from waitroom.setting_errors import refusal, unknown
 from waitroom.window import LARGEST_NUMBER, Tempo
 
 ROOM_NAME = "[A-Za-z0-9_-]{1,40}"
-SHORTEST_SECRET = 32
 LONGEST_SESSION = 31_536_000.0
 
 
@@ -70,7 +71,9 @@ class RoomKeywords(TypedDict, total=False):
     max_session_seconds: float
     first_lease_seconds: float
     claim_seconds: float
+    settle_seconds: float
     sync_seconds: float
+    store_timeout_seconds: float
     status_code: int
     on_store_failure: Literal["hold", "open"]
     prefix: str
@@ -80,6 +83,10 @@ class RoomKeywords(TypedDict, total=False):
     cookie_domain: str | None
     cors_origins: str | Sequence[str]
     templates: str | Path | None
+    join_limit: int
+    trusted_proxies: str | Sequence[str]
+    challenge: Literal["off", "auto", "always"]
+    challenge_difficulty: int
 
 
 class Keywords(RoomKeywords, total=False):
@@ -119,7 +126,7 @@ class Settings(BaseSettings):
     secret: CommaList = _setting(
         "signing keys, newest first, separated by commas; required with a real store, "
         "made and kept beside the embedded one",
-        f"one or more keys of at least {SHORTEST_SECRET} characters each, separated by commas "
+        f"one or more keys of at least {SHORTEST} characters each, separated by commas "
         "(`waitroom keygen` makes one)",
         (),
         shown="–",
@@ -189,12 +196,26 @@ class Settings(BaseSettings):
         shown="90",
         ge=0.1,
     )
+    settle_seconds: float = _setting(
+        "pause after the store has lost something, seconds: those who were in line before report meanwhile",
+        "seconds, from 0.5 to 300",
+        5.0,
+        ge=0.5,
+        le=300,
+    )
     sync_seconds: float = _setting(
         "age at which a process's view of the room is refreshed, seconds",
         "seconds, from 0.05 to 60",
         0.5,
         ge=0.05,
         le=60,
+    )
+    store_timeout_seconds: float = _setting(
+        "how long a visitor waits for the store at most, seconds; then it is taken for away",
+        "seconds, from 0.05 to 5",
+        0.25,
+        ge=0.05,
+        le=5,
     )
     status_code: Annotated[Literal[200, 202, 429, 503], BeforeValidator(lambda value: int(str(value)))] = (
         _setting("status of the waiting page", "200, 202, 429 or 503", 503)
@@ -242,6 +263,33 @@ class Settings(BaseSettings):
     templates: Path | None = _setting(
         "a folder whose files override the shipped templates", "an existing folder", None, shown="–"
     )
+    join_limit: int = _setting(
+        "numbers that a client (IPv4 address, IPv6 /64) may take in a minute from one process before more is asked "
+        "of it; 0 for no limit; see docs/crowds-of-machines.md",
+        "a whole number from 0 to 1000000",
+        0,
+        ge=0,
+        le=1_000_000,
+    )
+    trusted_proxies: CommaList = _setting(
+        "proxies whose `X-Forwarded-For` tells who the client is, comma-separated: addresses, networks, or `unix`",
+        "addresses such as 10.0.0.1, networks such as 10.0.0.0/8, or unix, separated by commas",
+        (),
+        shown="–",
+    )
+    challenge: Literal["off", "auto", "always"] = _setting(
+        "proof of work before a number is given: `always`, `auto` (above `WAITROOM_JOIN_LIMIT`), or `off`: above the "
+        "limit nothing but waiting helps; needs `waitroom[challenge]`",
+        "off, auto or always",
+        "auto",
+    )
+    challenge_difficulty: int = _setting(
+        "work of a challenge: the highest counter that a browser has to try, at 1,000 rounds of PBKDF2 each",
+        "a whole number from 1 to 100000",
+        1000,
+        ge=1,
+        le=100_000,
+    )
 
     @field_validator("redis_url")
     @classmethod
@@ -260,9 +308,9 @@ class Settings(BaseSettings):
 
     @field_validator("secret")
     @classmethod
-    def _keys_are_long(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if any(len(key) < SHORTEST_SECRET for key in keys):
-            raise ValueError
+    def _keys_are_strong(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for key in keys:
+            check_key(key)
         if not keys and not info.data.get("redis_url", "embedded://").startswith("embedded://"):
             raise ValueError("required with a real store")
         return keys
@@ -309,6 +357,24 @@ class Settings(BaseSettings):
         if folder is not None and not folder.is_dir():
             raise ValueError
         return folder
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            if proxy != "unix":
+                ip_network(proxy)
+        return proxies
+
+    @property
+    def counts_clients(self) -> bool:
+        """Whether it ever matters who the client is."""
+        return self.join_limit > 0 or self.challenge == "always"
+
+    @property
+    def challenges(self) -> bool:
+        """Whether there is ever a challenge."""
+        return self.counts_clients and self.challenge != "off"
 
     @property
     def active_seconds(self) -> float:

@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 
 from waitroom.errors import StoreError
 from waitroom.store import Store
-from waitroom.together import BUDGET_SECONDS, LATE, is_alive, is_done_in_time
+from waitroom.together import LATE, is_alive, is_done_in_time
 from waitroom.window import Window
 
 IDLE_SECONDS = 10.0
 """How long after the last request the snapshot is still kept up to date."""
 AWAY_SECONDS = 1.0
 """How often a store that is away is asked at least, however rare the syncs."""
+MOST_READS = 4
+"""Reads that may be under way at a time where they hang: each has a connection until it is given up."""
+STEADY_SECONDS = 5.0
+"""How long the store has to stay once it is back, before the log says so."""
 CONTACT_SECONDS = 5.0
 """How long a process waits at its start for the store's first answer."""
 
@@ -39,8 +43,15 @@ class Snapshot:
         self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
+        self._lost_at = 0
+        self._outage: tuple[int, int] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
+        # The newest one, and those that hang.
+        self._readings: set[asyncio.Task[None]] = set()
+        self._asked_at = self._back_at = float("-inf")
+        # Since when the log says that the store is away.
+        self._told_since: datetime | None = None
 
     def now(self) -> int:
         """The store's clock in ms; before the first contact this machine's, as there is no better."""
@@ -55,7 +66,7 @@ class Snapshot:
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""
-        if self.window is None or window.at >= self.window.at or window.epoch != self.window.epoch:
+        if self.window is None or window.at >= self.window.at:
             self.window = window
 
     def end(self, session: str, until: int) -> None:
@@ -66,23 +77,37 @@ class Snapshot:
         """Note that the store did not answer."""
         self.error = error
         if self.away_since is None:
+            self._lost_at = self.now()
             self.away_since = datetime.now(UTC)
-            log.warning("%s; those inside go on", error)
+            if self._told_since is None:
+                self._told_since = self.away_since
+                log.warning("%s; those inside go on", error)
+
+    def ran_out_while_away(self, expires_at: int) -> bool:
+        """Tell whether a pass ran out during the last time that the store was away."""
+        return self._outage is not None and self._outage[0] <= expires_at <= self._outage[1]
+
+    def returned_at(self) -> int | None:
+        """When the store came back from its last absence, by its own clock in ms; None where it was never away."""
+        return self._outage[1] if self._outage else None
 
     async def contact(self) -> None:
         """Reach the store for the first time, with more patience: names are looked up, TLS is agreed upon."""
         await self._read(CONTACT_SECONDS)
         await self.fresh()
 
-    async def fresh(self) -> None:
-        """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time."""
+    async def fresh(self, inside: bool = False) -> None:
+        """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
+
+        Who is `inside` does not wait for a read that the task has under way.
+        """
         now = self._used_at = time.monotonic()
         is_kept = is_alive(self._task)
         if not is_kept:
             self._task = asyncio.get_running_loop().create_task(self._keep())
         if now - self._read_at <= 2 * self._sync_seconds:
             return
-        if self.away_since is not None and is_kept:
+        if is_kept and (inside or self.away_since is not None):
             return  # nobody waits for a store that is known to be away; the task will tell when it is back
         await self._read()
 
@@ -93,7 +118,7 @@ class Snapshot:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = [task for task in (self._task, self._reading) if task is not None]
+        tasks = [task for task in (self._task, *self._readings) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -104,36 +129,67 @@ class Snapshot:
         while needed or time.monotonic() - self._used_at < IDLE_SECONDS:
             await self._read()
             needed = self._each_sync()
-            away = self.away_since is not None
-            await asyncio.sleep(min(self._sync_seconds, AWAY_SECONDS) if away else self._sync_seconds)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the time of the next sync, which comes sooner where a call has lost the store meanwhile."""
+        left = self._sync_seconds
+        while left > 0:
+            await asyncio.sleep(min(left, AWAY_SECONDS))
+            left = 0 if self.away_since is not None else left - AWAY_SECONDS
 
     async def _read(self, patience: float | None = None) -> None:
         """Read once, together with whoever else is reading; does not raise when the store is away."""
         reading = self._reading
-        if reading is None or not is_alive(reading):
+        if reading is None or not is_alive(reading) or self._hangs():
+            self._asked_at = time.monotonic()
             reading = self._reading = asyncio.get_running_loop().create_task(self._sync())
+            self._readings = {reading, *filter(is_alive, self._readings)}
             # Whoever asked may have gone when it fails; the next to ask hears of it.
             reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             # An answer that comes late is still taken, so the call itself goes on.
-            if not await is_done_in_time(reading, patience):
+            if not await is_done_in_time(reading, patience or self._store.patience):
                 raise StoreError(LATE)
             reading.result()
         except StoreError as error:
             self.lose(error)
 
+    def _hangs(self) -> bool:
+        """Tell whether to ask once more though the store has not answered: the next answer may come before that one."""
+        is_time = time.monotonic() - self._asked_at >= AWAY_SECONDS
+        under_way = sum(map(is_alive, self._readings))
+        return self.away_since is not None and is_time and under_way < MOST_READS
+
     async def _sync(self) -> None:
         sent_at = time.monotonic()
         window, synced = await self._store.sync(self._ended_version)
         answered_at = self._read_at = time.monotonic()
-        self._offset_ms = window.at - (sent_at + answered_at) / 2 * 1000
+        in_time = answered_at - sent_at <= self._store.patience
+        if in_time or self._offset_ms is None:  # by the middle of a long way the time is not to be told
+            self._offset_ms = window.at - (sent_at + answered_at) / 2 * 1000
         self.learn(window)
         if synced.ended is not None:
-            self.ended = synced.ended
+            self._take_over(synced.ended)
             self._ended_version = window.ended_version
         # A store that answers late is as good as away: the next calls would be late as well.
-        if self.away_since is not None and answered_at - sent_at <= BUDGET_SECONDS:
+        if self.away_since is not None and in_time:
+            await self._store.check()  # the sync may be all that it does not refuse
+            self._return(window.at)
+        elif self._told_since is not None and answered_at - self._back_at >= STEADY_SECONDS:
             log.warning(
-                "the store is back; it was away since %s", self.away_since.isoformat(timespec="seconds")
+                "the store is back; it was away since %s", self._told_since.isoformat(timespec="seconds")
             )
+            self._told_since = None
+
+    def _return(self, at: int) -> None:
+        """Note that the store is back; the log hears of it when it has stayed for a while."""
+        if self.away_since is not None:
+            self._back_at = time.monotonic()
+            self._outage = self._lost_at, at
             self.away_since = self.error = None
+
+    def _take_over(self, ended: dict[str, int]) -> None:
+        """A session that has ended stays so, also where the store has lost the list."""
+        now = self.now()
+        self.ended = {id: until for id, until in (self.ended | ended).items() if until > now}

@@ -99,6 +99,7 @@ async def _read(settings: Settings, url: str) -> dict[str, Any] | None:
         return None
     fields["epoch"] = told["epoch"]
     fields |= {name: None if told[name] is None else int(told[name]) for name in COUNTS}
+    fields["counters"] = told["counters"]
     interval = told["interval_us"]
     return fields | {"window_interval": None if interval is None else int(interval) / 1_000_000}
 

@@ -6,11 +6,13 @@ One store, one truth: every transition of a room is one of the Lua scripts besid
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,19 +20,41 @@ from weakref import WeakKeyDictionary
 from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
+from waitroom.counters import NAMES, Counters
+from waitroom.errors import StoreError
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
+from waitroom.memory import Elapsed, Memory
 from waitroom.settings import ROOM_NAME, Settings
 from waitroom.store_errors import denied, explained
+from waitroom.store_url import shown_url
 from waitroom.tickets import Pass, Ticket
-from waitroom.window import Window
+from waitroom.window import Epoch, Rank, Window
 
-KEYS = ("state", "inside", "first", "entries", "calls", "promised", "door", "asked", "used", "ended")
+KEYS = (
+    "state",
+    "inside",
+    "first",
+    "entries",
+    "calls",
+    "promised",
+    "door",
+    "asked",
+    "used",
+    "ended",
+    "counters",
+)
+PREAMBLE = ("state", "heal", "slide")
+"""Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
 """Tests bring the time, in microseconds; everywhere else the store's own clock decides."""
+History = Callable[[], str | None]
+"""Tests bring the id of the server's history, None where it does not tell; everywhere else the scripts ask for it."""
+
+log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Joined(NamedTuple):
@@ -63,13 +87,15 @@ class Clocked(NamedTuple):
 
 
 def read_script(name: str) -> str:
-    """Read a script as it is sent: `slide` in front, as all of them begin with sliding the window."""
+    """Read a script as it is sent, with what all of them begin with in front."""
     folder = files("waitroom") / "scripts"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("slide", name))
+    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*PREAMBLE, name))
 
 
-def _rights_script() -> str:
-    return (files("waitroom") / "scripts" / "rights.lua").read_text(encoding="utf-8")
+@cache
+def _plain_script(name: str) -> str:
+    """Read a script that stands alone."""
+    return (files("waitroom") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _sha(script: str) -> str:
@@ -80,20 +106,14 @@ def _milliseconds(microseconds: str) -> int:
     return int(microseconds) // 1000
 
 
-def _window(view: Sequence[Any]) -> Window:
-    at, generation, epoch, issued, called, floor, inside, free, free_first, rate, ended_version = view
-    return Window(
-        generation=generation,
-        epoch=epoch,
-        issued=int(issued),
-        called=int(called),
-        floor=int(floor),
-        inside=inside,
-        free=free,
-        free_first=free_first,
-        rate_per_minute=None if rate is None else int(rate) / 1000,
-        at=_milliseconds(at),
-        ended_version=ended_version,
+@cache
+def _warn_of_blindness(url: str) -> None:
+    """Once in each process, however many rooms it has there."""
+    log.warning(
+        "the store at %s doesn't let scripts ask for INFO: that a failover has lost the last writes shows only by "
+        "what processes and tickets remember, so a number may be given twice where none of them is there; "
+        "allow +info",
+        shown_url(url),
     )
 
 
@@ -104,10 +124,23 @@ class Store:
     StoreError where the store does not answer and StoreUnusableError where it refuses.
     """
 
-    def __init__(self, url: str, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        clock: Clock | None = None,
+        history: History | None = None,
+        elapsed: Elapsed | None = None,
+        counters: Counters | None = None,
+    ) -> None:
         self.url = url
+        self.counters: Counters = counters or Counters()
+        self.patience: float = settings.store_timeout_seconds
+        """How long a visitor waits for an answer, in seconds."""
+        self.memory: Memory = Memory(time.monotonic if clock is None else elapsed)
         self._room = settings.room
         self._clock = clock
+        self._history = history
         self._rules = _rules(settings)
         self._rules_text = json.dumps(self._rules)
         self._keys = [f"waitroom:{{{settings.room}}}:{key}" for key in KEYS]
@@ -131,25 +164,42 @@ class Store:
     async def renew(self, renewals: Sequence[tuple[Pass, bool]]) -> tuple[Window, list[int]]:
         """Renew sessions; answers when each pass ends now (ms), 0 where the session is over.
 
-        With each pass goes whether it confirms a first lease: whether its cookie has come back.
+        With each pass goes whether it confirms a first lease: whether its cookie has come back. A session that
+        the store has lost comes back with a pass that still holds.
         """
-        items = [(renewed.id, renewed.entered_at * 1000, confirms) for renewed, confirms in renewals]
+        items = [
+            (*_session(used), used.entered_at * 1000, used.first, confirms) for used, confirms in renewals
+        ]
         window, answers = await self._run("renew", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def leave(self, leaving: Sequence[Ticket | Pass]) -> tuple[Window, list[int]]:
         """Give up tickets and sessions; answers until when (ms) copies of each pass are to be refused."""
-        window, answers = await self._run("leave", [_identity(credential) for credential in leaving])
+        items = [_session(each) if isinstance(each, Pass) else _identity(each) for each in leaving]
+        window, answers = await self._run("leave", items)
         return window, [_milliseconds(end) for end in answers]
 
     async def withdraw(self, untold: Sequence[Pass]) -> tuple[Window, list[int]]:
         """End sessions whose passes nobody was given, so that no copies have to be refused."""
-        window, answers = await self._run("leave", [(*_identity(withdrawn), True) for withdrawn in untold])
+        window, answers = await self._run("leave", [(*_session(withdrawn), True) for withdrawn in untold])
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
-        """Read the room; the list of ended sessions only where it is another than `ended_version`."""
-        window, ended = await self._run("sync", [ended_version])
+        """Read the room; the list of ended sessions only where it is another than `ended_version`.
+
+        What was counted goes along. Where the answer is lost on its way it may be told twice.
+        """
+        counts = self.counters.take()
+        try:
+            window, ended = await self._run("sync", [ended_version, counts])
+        except BaseException:  # also where whoever reads is cancelled
+            self.counters.put_back(counts)
+            raise
+        if counts:
+            log.info(
+                "counted since the last time: %s",
+                ", ".join(f"{n} {name}" for name, n in sorted(counts.items())),
+            )
         if ended is None:
             return window, Synced(None)
         return window, Synced(
@@ -158,8 +208,22 @@ class Store:
 
     async def look(self) -> dict[str, Any]:
         """Read the room without touching it, whatever this process's settings; empty: there is no such room."""
-        pairs = await self._call("look", [])
-        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+        pairs = await self._call("look", NAMES)
+        told = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if told:
+            told["counters"] = {name: int(n or 0) for name, n in zip(NAMES, told["counters"], strict=True)}
+        return told
+
+    async def spend(self, pad: str, slot: int, seconds: int) -> bool:
+        """Use up a slot (0 to 255) of a pad; False where it was used before, within so many seconds at least."""
+        keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
+        told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
+        script = _plain_script("spend")
+        with self._explaining():
+            try:
+                return bool(await self._link().call("EVALSHA", _sha(script), *told))
+            except exceptions.NoScriptError:
+                return bool(await self._link().call("EVAL", script, *told))
 
     async def facts(self) -> StoreFacts:
         """Ask the store what it is; raises where it would not do, as any first call does."""
@@ -171,8 +235,8 @@ class Store:
         check_facts(facts, self.url)
         return facts
 
-    async def _check(self) -> None:
-        """Refuse at the first call what would else turn up in the midst of a sale."""
+    async def check(self) -> None:
+        """Raise for a store that will not do, or that refuses now what some of the scripts need."""
         await self.facts()
         missing = await self.missing_rights()
         if missing:
@@ -216,7 +280,8 @@ class Store:
         kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
         with self._explaining():
             return [
-                str(name) for name in await self._link().call("EVAL", _rights_script(), len(kinds), *kinds)
+                str(name)
+                for name in await self._link().call("EVAL", _plain_script("rights"), len(kinds), *kinds)
             ]
 
     @contextmanager
@@ -240,19 +305,55 @@ class Store:
         return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
-        view, answers = await self._call(name, items)
-        return _window(view), answers
+        sent_at = time.monotonic()
+        try:
+            view, answers = await self._call(name, items)
+        except StoreError:
+            self.counters.add("store_failures")
+            raise
+        except asyncio.CancelledError:  # given up
+            self.counters.add("store_late")
+            raise
+        self.counters.add("store_late", time.monotonic() - sent_at > self.patience)
+        return self._window(view), answers
 
     async def _call(self, name: str, items: Sequence[Any]) -> Any:
         rules = self._rules_text
         if self._clock is not None:
-            rules = json.dumps(self._rules | {"now_us": self._clock()})
+            rules = json.dumps(self._rules | {"now_us": self._clock()} | self._told_history())
         if not self._checked:
-            await self._check()
+            await self.check()  # at the first call, as it would else turn up in the midst of a sale
         try:
-            return await self._evaluate(name, rules, json.dumps(items))
+            answer = await self._evaluate(name, rules, json.dumps(items), self.memory.text())
+            self.memory.failed = False
+            return answer
         except FAILURES as error:
+            self.memory.failed = True
             raise explained(error, self.url, self._scripts[name]) from error
+
+    def _told_history(self) -> dict[str, Any]:
+        return {} if self._history is None else {"history": self._history() or False}
+
+    def _window(self, view: Sequence[Any]) -> Window:
+        at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
+        ended_version, entered, settling, sure, blind = rest
+        self.memory.learn(int(at), generation, over, epochs, inside, entered)
+        if blind:
+            _warn_of_blindness(self.url)
+        return Window(
+            generation=generation,
+            over=over,
+            epochs=tuple(Epoch(name, *map(int, numbers)) for name, *numbers in epochs),
+            epoch=calling,
+            inside=inside,
+            free=free,
+            free_first=free_first,
+            rate_per_minute=None if rate is None else int(rate) / 1000,
+            at=_milliseconds(at),
+            ended_version=ended_version,
+            settling=bool(settling),
+            sure=None if sure is None else _rank(sure),
+        )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
         link = self._link()
@@ -268,6 +369,15 @@ def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
     return credential.generation, credential.epoch, credential.number, credential.id
 
 
+def _session(used: Pass) -> tuple[int, str, int, str, int, str]:
+    return *_identity(used), used.expires_at * 1000, used.known_in
+
+
+def _rank(written: str) -> Rank:
+    epoch, _, number = written.rpartition(":")
+    return Rank(epoch, int(number))
+
+
 def _rules(settings: Settings) -> dict[str, Any]:
     return {
         # Makes two epochs that begin in the same microsecond two.
@@ -280,4 +390,6 @@ def _rules(settings: Settings) -> dict[str, Any]:
         "lease_us": round(settings.session_seconds * 1e6),
         "first_lease_us": round(settings.first_lease_seconds * 1e6),
         "max_session_us": round(settings.max_session_seconds * 1e6),
+        "settle_us": round(settings.settle_seconds * 1e6),
+        "longest_poll_us": round(settings.tempo.longest_poll * 1e6),
     }

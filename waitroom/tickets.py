@@ -13,17 +13,19 @@ from typing import ClassVar
 
 from itsdangerous import BadSignature, Signer
 
-from waitroom.window import LARGEST_NUMBER
-
+UNCONFIRMED = "-"
+"""In place of an epoch's name: no store has known of the session yet, or it may have given it up."""
 LONGEST_TOKEN = 256
 """Characters of the longest token that is looked at; the longest ever signed is well below."""
+HIGHEST_NUMBER = 10**15
+"""The highest number that is believed: a store that has lost its own goes on from there."""
 PROOF_SECONDS = 600
 """How long a proof may take to come back."""
 
 
 def new_id() -> str:
-    """Make an id that nobody can guess: 96 random bits."""
-    return secrets.token_urlsafe(12)
+    """Make an id that nobody can guess: 128 random bits."""
+    return secrets.token_urlsafe(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,13 @@ class Pass:
     waited_ms: int
     first: bool = False
     """A first lease: the cookie has not come back yet."""
+    confirmed: str = ""
+    """The epoch whose store has last known of this session; empty where it is that of the number."""
+
+    @property
+    def known_in(self) -> str:
+        """The epoch whose store has last known of this session."""
+        return self.confirmed or self.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +148,10 @@ class Tokens:
             return None
 
 
-def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> Credential:
-    """Turn signed texts into a credential; raises ValueError or TypeError where they do not fit.
+def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> Credential | None:
+    """Turn signed texts into a credential; None where its number is one that no line has.
+
+    Raises ValueError or TypeError where the texts do not fit.
 
     Fields are only ever added at the end, with a default: during a rolling deploy each version reads what
     the other signed.
@@ -149,6 +160,6 @@ def _build(kind: type[Ticket] | type[Pass] | type[Proof], texts: list[str]) -> C
         field.name: text if field.type is str else field.type(int(text))  # type: ignore[operator]
         for field, text in zip(fields(kind), texts, strict=False)
     }
-    if not 1 <= int(values.get("number", 1)) <= LARGEST_NUMBER:
-        raise ValueError("a number that cannot be")
+    if not 1 <= int(values.get("number", 1)) <= HIGHEST_NUMBER:
+        return None
     return kind(**values)  # type: ignore[arg-type]  # each value was made by its field's own type

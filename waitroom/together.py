@@ -7,8 +7,6 @@ from typing import Any, Generic, TypeVar
 from waitroom.errors import StoreError
 from waitroom.window import Window
 
-BUDGET_SECONDS = 0.25
-"""How long a visitor waits for the store at most."""
 TURNS_OF_GRACE = 5
 LATE = "the store did not answer in time"
 BATCH = 500
@@ -30,29 +28,43 @@ class Together(Generic[Item, Answer]):
         self,
         call: Callable[[Sequence[Item]], Awaitable[tuple[Window, Sequence[Answer]]]],
         learn: Callable[[Window], None],
+        patience: float,
     ) -> None:
         self._call = call
         self._learn = learn
+        # How long whoever asks waits, in seconds.
+        self._patience = patience
         self._pending: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
+        # Who waits for the call that is under way, and since when.
+        self._sent: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._sent_at = 0.0
 
     async def ask(self, item: Item) -> Answer:
-        """Ask for one item's answer; raises StoreError where it does not come within the budget."""
+        """Ask for one item's answer; raises StoreError where it does not come in time."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._pending.append((item, future))
+        if self._task is not None and self._is_given_up(loop.time()):
+            self._task.cancel()
+            self._task = None
         if not is_alive(self._task):
             self._task = loop.create_task(self._send())
-        await within_budget(future)
+        await in_time(future, self._patience)
         return future.result()
 
     async def close(self) -> None:
-        """Let what is under way be answered within the budget, and give up what is not."""
+        """Let what is under way be answered in time, and give up what is not."""
         task = self._task
         if task is not None and is_alive(task):
-            await is_done_in_time(task)
+            await is_done_in_time(task, self._patience)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _is_given_up(self, now: float) -> bool:
+        """Tell whether nobody waits any more for a call that hangs: then those who come next must not either."""
+        late = bool(self._sent) and now - self._sent_at > self._patience
+        return late and all(future.done() for _, future in self._sent)
 
     async def _send(self) -> None:
         while self._pending:
@@ -63,29 +75,32 @@ class Together(Generic[Item, Answer]):
                 await self._send_batch(batch)
 
     async def _send_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        self._sent, self._sent_at = batch, asyncio.get_running_loop().time()
         try:
             window, answers = await self._call([item for item, _ in batch])
         except StoreError as error:
+            self._sent = []
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
+        self._sent = []
         self._learn(window)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
 
 
-async def within_budget(future: asyncio.Future[Answer]) -> None:
-    """Wait until `future` is done; when the budget is used up cancel it and raise StoreError."""
-    if not await is_done_in_time(future):
+async def in_time(future: asyncio.Future[Answer], seconds: float) -> None:
+    """Wait until `future` is done; after so many seconds cancel it and raise StoreError."""
+    if not await is_done_in_time(future, seconds):
         future.cancel()
         raise StoreError(LATE)
 
 
-async def is_done_in_time(future: asyncio.Future[Any], seconds: float | None = None) -> bool:
-    """Wait for `future`, at most the budget or `seconds`, and tell whether it is done; it goes on if it is not."""
-    await asyncio.wait([future], timeout=BUDGET_SECONDS if seconds is None else seconds)
+async def is_done_in_time(future: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait for `future`, at most so many seconds, and tell whether it is done; it goes on if it is not."""
+    await asyncio.wait([future], timeout=seconds)
     for _ in range(TURNS_OF_GRACE):
         if future.done():
             break

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 Status = Literal["waiting", "active", "expired"]
-State = Literal["open", "queueing", "away"]
+State = Literal["open", "queueing", "settling", "away"]
 
 SHORTEST_POLL = 2
 """Seconds between two looks at the front of the line."""
@@ -45,15 +45,26 @@ def rank(ticket: Numbered) -> Rank:
     return Rank(ticket.epoch, ticket.number)
 
 
+class Epoch(NamedTuple):
+    """A stretch of the line whose numbers one store history handed out, and its part of the window."""
+
+    name: str
+    issued: int
+    called: int
+    floor: int
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The room at one moment, as the store told it."""
 
     generation: int
+    over: str
+    """Of this epoch and those before it every ticket has expired; empty where there is none."""
+    epochs: tuple[Epoch, ...]
+    """Those that are not over, oldest first; numbers are given in the last."""
     epoch: str
-    issued: int
-    called: int
-    floor: int
+    """The newest of which somebody was called, or the last where nobody waits."""
     inside: int
     free: int
     """Places that a newcomer would be called into at once."""
@@ -62,18 +73,59 @@ class Window:
     rate_per_minute: float | None
     """Visitors called per minute while a line stood; None when not known."""
     at: int
-    """When this was so, by the store's clock, in milliseconds."""
+    """When this was so, by the room's clock, in milliseconds."""
     ended_version: int
     """Counts the sessions that ended early, so that a process knows when to read their list."""
+    settling: bool = False
+    """The store has lost something: nobody is called or enters until those who came before have reported."""
+    sure: Rank | None = None
+    """From this rank on, whoever is called has a place kept for half of `claim_seconds` at least."""
+
+    @property
+    def newest(self) -> Epoch:
+        """The epoch in which numbers are given."""
+        return self.epochs[-1]
+
+    def find(self, name: str) -> Epoch | None:
+        """Find an epoch by its name; None where it is over or the store has not heard of it."""
+        return next((epoch for epoch in self.epochs if epoch.name == name), None)
+
+    def covers(self, place: Numbered, *, called: bool = False) -> bool:
+        """Tell whether the store knows that a place was given, or called; if not, it is behind or has lost that."""
+        epoch = self.find(place.epoch)
+        if epoch is None:
+            return place.epoch <= self.over
+        return place.number <= (epoch.called if called else epoch.issued)
+
+    @property
+    def issued(self) -> int:
+        """Highest number given in `epoch`."""
+        return self._calling.issued
+
+    @property
+    def called(self) -> int:
+        """Highest number called in `epoch`."""
+        return self._calling.called
+
+    @property
+    def floor(self) -> int:
+        """Highest number of `epoch` whose turn has passed."""
+        return self._calling.floor
+
+    @property
+    def _calling(self) -> Epoch:
+        return self.find(self.epoch) or self.newest
 
     @property
     def waiting(self) -> int:
         """Tickets not called yet: an upper bound, as some holders have gone away."""
-        return self.issued - self.called
+        return sum(epoch.issued - epoch.called for epoch in self.epochs)
 
     @property
     def state(self) -> State:
         """`queueing` when a newcomer would have to wait, else `open`."""
+        if self.settling:
+            return "settling"
         return "queueing" if self.waiting or self.free < 1 else "open"
 
 
@@ -110,19 +162,25 @@ class Tempo:
 
 
 def status(place: Rank, window: Window) -> Status:
-    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's)."""
-    if place > (window.epoch, window.called):
+    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's).
+
+    One of an epoch that the store has not heard of waits: the store has lost it, and will learn of it.
+    """
+    epoch = window.find(place.epoch)
+    if epoch is None:
+        return "expired" if place.epoch <= window.over else "waiting"
+    if place.number > epoch.called:
         return "waiting"
-    if place.epoch == window.epoch and place.number <= window.floor:
-        return "expired"
-    return "active"
+    return "expired" if place.number <= epoch.floor else "active"
 
 
 def ahead(place: Rank, window: Window) -> int:
-    """Count the visitors still in front: those who wait with a lower number."""
+    """Count the visitors still in front: those who wait with a lower rank."""
     if status(place, window) != "waiting":
         return 0
-    return max(0, place.number - (window.called if place.epoch == window.epoch else 0) - 1)
+    epoch = window.find(place.epoch)
+    in_epoch = place.number - epoch.called - 1 if epoch else 0
+    return in_epoch + sum(older.issued - older.called for older in window.epochs if older.name < place.epoch)
 
 
 def eta(in_front: int, window: Window, tempo: Tempo) -> Eta | None:
@@ -147,6 +205,9 @@ def poll_seconds(in_front: int, tempo: Tempo) -> float:
     return max(1.0, min(max(soonest, SHORTEST_POLL), tempo.longest_poll))
 
 
-def spread(seconds: float, chance: float) -> int:
-    """Spread polls by jitter: whole seconds, at least 1, from 90 % to 120 % of `seconds`; `chance` is in [0, 1)."""
-    return max(1, math.floor(seconds * (0.9 + 0.3 * chance) + 0.5))
+def spread(seconds: float, chance: float, longest: float = LONGEST_POLL) -> int:
+    """Spread polls by jitter: whole seconds, at least 1, from 90 % to 120 % of `seconds`; `chance` is in [0, 1).
+
+    Never beyond `longest`: within that time everybody who waits is heard of.
+    """
+    return max(1, math.floor(min(seconds * (0.9 + 0.3 * chance), longest) + 0.5))

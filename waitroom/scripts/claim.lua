@@ -4,6 +4,7 @@
 -- answer  view, and for each {outcome, when the pass ends, when the session entered}; outcome is
 --         "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or "expired"
 
+begin_room()
 slide()
 
 -- A promise whose place is there is kept, whoever stands at the door. What is left beyond the promises, or
@@ -27,11 +28,11 @@ local function take_place(rank, id)
   end
   if not enters then
     redis.call('ZADD', DOOR, 0, rank)
-    redis.call('ZADD', ASKED, now, rank)
+    redis.call('ZADD', ASKED, text(reached), rank)
     return {'door', 0, 0}
   end
   local ends = pass_end(now, rules.lease_us)
-  enter(rank, id, ends - now, false)
+  enter(rank, id, ends, false)
   return {'active', text(ends), text(now)}
 end
 
@@ -72,4 +73,4 @@ for i, ticket in ipairs(items) do
   answers[i] = claim(unpack(ticket))
 end
 count_free()
-return {view(), answers}
+return finish(answers)

@@ -1,7 +1,7 @@
 -- leave: ends sessions early and gives up tickets; repeating it is harmless.
 --
--- items   [generation, epoch, number, id] of a ticket, or of the pass it became; with a fifth, true, where nobody
---         was given the pass: there are no copies to refuse
+-- items   [generation, epoch, number, id] of a ticket; of a pass also when it ends, the epoch whose store has known it
+--         last, and whether nobody was given it: then there are no copies to refuse
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
@@ -21,17 +21,31 @@ local function end_session(id, lease_ends, untold)
     return 0
   end
   redis.call('ZADD', ENDED, pass_ends, id)
-  room.ended_version = redis.call('HINCRBY', STATE, 'ended_version', 1)
+  room.ended_version = room.ended_version + 1
   return text(pass_ends)
 end
 
-local function leave(generation, epoch, number, id, untold)
+-- A session that the store has lost is ended all the same: copies of its pass would bring it back.
+local function end_forgotten(rank, id, pass_ends)
+  redis.call('HSET', USED, rank, text(now))
+  remove({PROMISED, DOOR, ASKED}, {rank})
+  room.inside_found = room.inside_found + 1
+  return end_session(id, pass_ends + GRACE_US, false)
+end
+
+local function leave(generation, epoch, number, id, pass_ends, known_in, untold)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
   if lease_ends then
     return end_session(id, tonumber(lease_ends), untold)
   end
-  if generation == room.generation and is_called(epoch, number) and not is_passed(epoch, number) then
-    local rank = rank_of(epoch, number)
+  if generation ~= room.generation then
+    return 0
+  end
+  local rank = rank_of(epoch, number)
+  if pass_ends and not untold and is_forgotten(id, pass_ends, known_in) then
+    return end_forgotten(rank, id, pass_ends)
+  end
+  if is_called(epoch, number) and not is_passed(epoch, number) then
     redis.call('HSETNX', USED, rank, 0)
     remove({PROMISED, DOOR, ASKED}, {rank})
   end
@@ -39,10 +53,9 @@ local function leave(generation, epoch, number, id, untold)
 end
 
 begin_room()
-end_leases()
 local answers = {}
 for i, credential in ipairs(items) do
   answers[i] = leave(unpack(credential))
 end
 slide() -- last, so that the places go on to the next in line at once
-return {view(), answers}
+return finish(answers)

@@ -1,9 +1,9 @@
 -- look: the room for an operator's eyes; changes nothing, not even by sliding the window.
 --
--- items   none
+-- items   the names of the counters
 -- answer  name, value, … of what `waitroom status` shows; empty where there is no such room
 
-if not room.epoch then
+if not room.newest then
   return {}
 end
 
@@ -11,15 +11,16 @@ local function count(key, from)
   return redis.call('ZCOUNT', key, '(' .. text(from), '+inf')
 end
 
-local rules_told = redis.call('HGET', STATE, 'rules') or ''
-local capacity, window_size, interval_us = string.match(rules_told, '(%d+) (%d+) (%d+)')
+local calling = find(room.calling) or room.newest
+local capacity, window_size, interval_us = string.match(kept.rules or '', '(%d+) (%d+) (%d+)')
 return {
   'generation', room.generation,
-  'epoch', room.epoch,
-  'issued', text(room.issued),
-  'called', text(room.called),
-  'floor', text(room.floor),
-  'waiting', text(room.issued - room.called),
+  'epoch', calling.name,
+  'epochs', #room.epochs,
+  'issued', text(calling.issued),
+  'called', text(calling.called),
+  'floor', text(calling.floor),
+  'waiting', text(count_waiting()),
   'inside', count(INSIDE, now),
   'first_leases', redis.call('ZCARD', FIRST),
   'capacity', capacity or false,
@@ -29,4 +30,5 @@ return {
   'promised', redis.call('ZCARD', PROMISED),
   'at_the_door', redis.call('ZCARD', DOOR),
   'ended_early', count(ENDED, now),
+  'counters', redis.call('HMGET', COUNTERS, unpack(items)),
 }

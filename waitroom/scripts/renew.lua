@@ -1,25 +1,44 @@
 -- renew: a session in use keeps its lease; one whose cookie came back has its first lease made full.
 --
--- items   [id, entered at, whether the cookie came back] of a session
+-- items   [generation, epoch, number, id, when its pass ends, the epoch whose store has known it last, entered at,
+--         whether it is a first lease, whether the cookie came back] of a session
 -- answer  view, and for each when the pass ends now; 0: there is no such session any more
 
+begin_room()
 slide()
 
-local function renew(id, entered_at, confirms)
+-- A session that the store has lost, or that was let in while it was away, comes back with its pass: nobody who holds
+-- one is ever sent away, and until it came its place was kept, as that of one of the forgotten.
+local function is_back(session, is_first)
+  local generation, epoch, number, id, pass_ends, known_in, entered_at = unpack(session)
+  if generation ~= room.generation or not is_forgotten(id, pass_ends, known_in) then
+    return false
+  end
+  put_inside(rank_of(epoch, number), id, entered_at, math.min(pass_ends, now + rules.lease_us), is_first)
+  room.inside_found = room.inside_found + 1
+  room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
+  return true
+end
+
+local function renew(session)
+  local id, entered_at, is_first, confirms = session[4], session[7], session[8], session[9]
+  if not redis.call('ZSCORE', INSIDE, id) and not is_back(session, is_first) then
+    return 0
+  end
   if confirms then
     redis.call('ZREM', FIRST, id)
   end
-  local is_first = not confirms and redis.call('ZSCORE', FIRST, id)
-  local ends = pass_end(entered_at, is_first and rules.first_lease_us or rules.lease_us)
-  if ends <= now or not redis.call('ZSCORE', INSIDE, id) then
+  local is_short = not confirms and redis.call('ZSCORE', FIRST, id)
+  local ends = pass_end(entered_at, is_short and rules.first_lease_us or rules.lease_us)
+  if ends <= now then
     return 0
   end
-  redis.call('ZADD', INSIDE, 'GT', ends + GRACE_US, id)
+  redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
   return text(ends)
 end
 
 local answers = {}
 for i, session in ipairs(items) do
-  answers[i] = renew(unpack(session))
+  answers[i] = renew(session)
 end
-return {view(), answers}
+return finish(answers)

@@ -1,93 +1,9 @@
--- slide: put in front of every other script; reads the room and slides its window as far as it may go.
---
--- KEYS  1 state     hash   generation, epoch, issued, called, floor, ended_version, rules, pace fields
---       2 inside    zset   session id -> when its lease ends
---       3 first     zset   session id -> when it entered, for leases whose cookie has not come back yet
---       4 entries   zset   session id -> when it entered, the last window_size of them and those of the interval
---       5 calls     list   "called:when", one for each slide within the active windows, oldest first
---       6 promised  zset   rank -> when it was called, for those called who did not enter yet, for claim_us
---       7 door      zset   rank, in rank order: called, came, found no free place
---       8 asked     zset   rank -> when it last asked, for those at the door
---       9 used      hash   rank -> when it entered (0: it left unused), until the floor has passed it
---      10 ended     zset   session id -> when its last pass runs out, for sessions that ended early
--- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us,
---                   first_lease_us, max_session_us, and in tests now_us
---       2 items     JSON, a list: what each script documents; its answers come in the same order
---
--- All times are the store's own clock in microseconds, which a Lua number holds exactly.
--- A rank is written "epoch:number" with both parts of fixed width, so that it sorts as text.
+-- slide: put in front of every script; slides the room's window as far as it may go.
 
-local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED = unpack(KEYS)
-local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
 local PACE_US = 60000000 -- the measured rate spans one to two of these
 local SHORTEST_PACE_US = 5000000
-local CHUNK = 1000 -- well below what unpack() can put on Lua's stack
-
-local rules = cjson.decode(ARGV[1])
-local items = cjson.decode(ARGV[2])
-local now = rules.now_us
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
-
-local room = {} -- the window, as the rest of the script sees it
-
-local function text(number)
-  return string.format('%.0f', number)
-end
-
-local function rank_of(epoch, number)
-  return epoch .. ':' .. string.format('%016.0f', number)
-end
-
-local function number_of(rank)
-  return tonumber(string.sub(rank, -16))
-end
-
-local function is_called(epoch, number)
-  return epoch < room.epoch or (epoch == room.epoch and number <= room.called)
-end
-
-local function is_passed(epoch, number)
-  return epoch == room.epoch and number <= room.floor
-end
-
-local function remove(keys, members)
-  for from = 1, #members, CHUNK do
-    local part = {unpack(members, from, math.min(from + CHUNK - 1, #members))}
-    for _, key in ipairs(keys) do
-      redis.call('ZREM', key, unpack(part))
-    end
-  end
-end
-
-local function read_room()
-  local fields = redis.call(
-    'HMGET', STATE, 'generation', 'epoch', 'issued', 'called', 'floor', 'ended_version', 'rules'
-  )
-  room.generation = tonumber(fields[1]) or 1
-  room.epoch = fields[2]
-  room.issued = tonumber(fields[3]) or 0
-  room.called = tonumber(fields[4]) or 0
-  room.floor = tonumber(fields[5]) or 0
-  room.ended_version = tonumber(fields[6]) or 0
-  room.rules_told = fields[7]
-end
-
--- A room begins with the first script that may change it.
-local function begin_room()
-  if not room.epoch then
-    room.epoch = string.format('%016.0f', now) .. '-' .. rules.tag
-    redis.call('HSET', STATE, 'generation', room.generation, 'epoch', room.epoch)
-  end
-  -- For whoever looks from outside and has no settings of the room's.
-  local told = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us)
-  if told ~= room.rules_told then
-    redis.call('HSET', STATE, 'rules', told)
-  end
-end
+local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
 
 local function end_leases()
   remove({INSIDE, FIRST}, redis.call('ZRANGEBYSCORE', INSIDE, '-inf', now))
@@ -95,62 +11,79 @@ local function end_leases()
 end
 
 local function clear_door()
-  remove({DOOR, ASKED}, redis.call('ZRANGEBYSCORE', ASKED, '-inf', now - DOOR_US))
+  remove({DOOR, ASKED}, redis.call('ZRANGEBYSCORE', ASKED, '-inf', reached - DOOR_US))
 end
 
 -- A used ticket needs no memory once the floor alone makes it expired.
-local function forget_used(from, to)
+local function forget_used(name, from, to)
   for number = from, to, CHUNK do
     local ranks = {}
     for passed = number, math.min(number + CHUNK - 1, to) do
-      ranks[#ranks + 1] = rank_of(room.epoch, passed)
+      ranks[#ranks + 1] = rank_of(name, passed)
     end
     redis.call('HDEL', USED, unpack(ranks))
   end
 end
 
--- The floor follows the calls, active_us later, but never passes whoever stands at the door.
-local function raise_floor()
-  local limit = room.called
-  local lowest = redis.call('ZRANGEBYLEX', DOOR, '[' .. room.epoch, '+', 'LIMIT', 0, 1)[1]
-  if lowest then
-    limit = number_of(lowest) - 1
+-- The floor never passes whoever stands at the door.
+local function highest_floor(epoch)
+  local lowest = redis.call('ZRANGEBYLEX', DOOR, '[' .. epoch.name, '+', 'LIMIT', 0, 1)[1]
+  if lowest and epoch_of(lowest) == epoch.name then
+    return number_of(lowest) - 1
   end
-  local floor = room.floor
-  while floor < limit do
+  return epoch.called
+end
+
+local function raise_floor(epoch, called)
+  local floor = math.min(called, highest_floor(epoch))
+  if floor > epoch.floor then
+    forget_used(epoch.name, epoch.floor + 1, floor)
+    epoch.floor = floor
+  end
+  return floor == called
+end
+
+-- The floor follows the calls, active_us later.
+local function raise_floors()
+  while true do
     local oldest = redis.call('LINDEX', CALLS, 0)
     if not oldest then break end
-    local called, at = string.match(oldest, '(%d+):(%d+)')
-    if tonumber(at) + rules.active_us > now then break end
-    floor = math.max(floor, math.min(tonumber(called), limit))
-    if tonumber(called) > limit then break end
+    local name, called, at = string.match(oldest, '(%S+):(%d+):(%d+)')
+    if tonumber(at) + rules.active_us > reached then break end
+    local epoch = find(name)
+    if epoch and not raise_floor(epoch, tonumber(called)) then break end
     redis.call('LPOP', CALLS)
   end
-  if floor > room.floor then
-    forget_used(room.floor + 1, floor)
-    room.floor = floor
-    redis.call('HSET', STATE, 'floor', text(floor))
+end
+
+local function end_epochs()
+  local oldest, following = unpack(room.epochs)
+  while following and oldest.floor >= oldest.issued and time_of(following.name) + KEPT_US < now do
+    room.over = oldest.name
+    table.remove(room.epochs, 1)
+    oldest, following = unpack(room.epochs)
   end
 end
 
 -- Places that could be entered at this moment, whoever they were promised to.
 local function count_places()
-  local entered = redis.call('ZCOUNT', ENTRIES, '(' .. text(now - rules.interval_us), '+inf')
+  local entered = count_entered()
   -- Those of the interval are kept beyond window_size too: another process may have a larger one.
   redis.call('ZREMRANGEBYRANK', ENTRIES, 0, -(math.max(rules.window_size, entered) + 1))
-  room.inside = redis.call('ZCARD', INSIDE)
-  return math.min(rules.capacity - room.inside, rules.window_size - entered)
+  room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
+  room.entered = entered + count_unseen()
+  return math.min(rules.capacity - room.inside, rules.window_size - room.entered)
 end
 
 local function count_promises()
-  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', now - rules.claim_us)
+  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)
   return redis.call('ZCARD', PROMISED)
 end
 
 -- Of the free places those for first leases: unconfirmed ones hold at most a quarter of the capacity and of the rate, but at least 10.
 local function count_free_first()
   local held = redis.call('ZCARD', FIRST)
-  local recent = redis.call('ZCOUNT', FIRST, '(' .. text(now - rules.interval_us), '+inf')
+  local recent = redis.call('ZCOUNT', FIRST, after(now - rules.interval_us), '+inf')
   local of_capacity = math.max(10, math.floor(rules.capacity / 4)) - held
   local of_rate = math.max(10, math.floor(rules.window_size / 4)) - recent
   return math.max(0, math.min(room.free, of_capacity, of_rate))
@@ -158,45 +91,56 @@ end
 
 -- The rate is measured from call to call while a line stands; over a time without one it would mean nothing.
 local function keep_pace(called_now)
-  local fields = redis.call('HMGET', STATE, 'pace_called', 'pace_at', 'next_called', 'next_at', 'call_at')
-  if room.issued == room.called then
+  local fields = redis.call('HMGET', STATE, 'pace_tally', 'pace_at', 'next_tally', 'next_at', 'call_at')
+  if count_waiting() == 0 then
     if fields[2] then
-      redis.call('HDEL', STATE, 'pace_called', 'pace_at', 'next_called', 'next_at', 'call_at')
+      redis.call('HDEL', STATE, 'pace_tally', 'pace_at', 'next_tally', 'next_at', 'call_at')
     end
     return
   end
-  local pace_called, pace_at = tonumber(fields[1]), tonumber(fields[2])
-  local next_called, next_at, call_at = tonumber(fields[3]), tonumber(fields[4]), tonumber(fields[5])
+  local pace_tally, pace_at = tonumber(fields[1]), tonumber(fields[2])
+  local next_tally, next_at, call_at = tonumber(fields[3]), tonumber(fields[4]), tonumber(fields[5])
   if not pace_at then
-    local at, called = text(now), text(room.called)
-    redis.call('HSET', STATE, 'pace_called', called, 'pace_at', at, 'next_called', called, 'next_at', at, 'call_at', at)
+    local at, tally = text(now), text(room.tally)
+    redis.call('HSET', STATE, 'pace_tally', tally, 'pace_at', at, 'next_tally', tally, 'next_at', at, 'call_at', at)
     return
   end
   if called_now > 0 then
     call_at = now
     redis.call('HSET', STATE, 'call_at', text(now))
     if now - next_at >= PACE_US then
-      pace_called, pace_at = next_called, next_at
-      redis.call('HSET', STATE, 'pace_called', text(next_called), 'pace_at', text(next_at),
-        'next_called', text(room.called), 'next_at', text(now))
+      pace_tally, pace_at = next_tally, next_at
+      redis.call('HSET', STATE, 'pace_tally', text(next_tally), 'pace_at', text(next_at),
+        'next_tally', text(room.tally), 'next_at', text(now))
     end
   end
   local span = math.max(call_at, now - rules.interval_us) - pace_at
   if span >= math.max(rules.interval_us, SHORTEST_PACE_US) then
-    room.per_minute = (room.called - pace_called) / span * 60000000
+    room.per_minute = (room.tally - pace_tally) / span * 60000000
   end
 end
 
--- Calls the next `count` numbers; `promise` keeps a place for each until it is claimed or claim_us are over.
-local function call(count, promise)
-  for number = room.called + 1, promise and room.called + count or room.called do
-    redis.call('ZADD', PROMISED, now, rank_of(room.epoch, number))
+-- Calls the next `count` numbers of one epoch; `promise` keeps a place for each until it is claimed or claim_us are over.
+local function call_in(epoch, count, promise)
+  for number = epoch.called + 1, promise and epoch.called + count or epoch.called do
+    redis.call('ZADD', PROMISED, text(reached), rank_of(epoch.name, number))
   end
-  room.called = room.called + count
+  epoch.called = epoch.called + count
+  room.tally = room.tally + count
   room.free = room.free - count
   room.promised = room.promised + (promise and count or 0)
-  redis.call('RPUSH', CALLS, text(room.called) .. ':' .. text(now))
-  redis.call('HSET', STATE, 'called', text(room.called))
+  note_call(epoch)
+end
+
+-- Who came before a loss comes before all who came after it.
+local function call(count, promise)
+  for _, epoch in ipairs(room.epochs) do
+    local here = math.min(count, epoch.issued - epoch.called)
+    if here > 0 then
+      call_in(epoch, here, promise)
+      count = count - here
+    end
+  end
 end
 
 -- What neither a promise nor somebody at the door has a claim to.
@@ -204,32 +148,52 @@ local function count_free()
   room.free = math.max(0, room.places - room.promised - redis.call('ZCARD', DOOR))
 end
 
-local function slide()
-  begin_room()
+local function begin_room()
   end_leases()
+  heal()
+  end_epochs()
+  room.is_settling = now < settles_until()
+end
+
+local function slide()
   clear_door()
-  raise_floor()
+  raise_floors()
   room.places = count_places()
   room.promised = count_promises()
+  if room.is_settling then
+    room.places = 0
+  end
   count_free()
-  local count = math.min(room.free, room.issued - room.called)
+  local count = math.min(room.free, count_waiting())
   if count > 0 then
     call(count, true)
   end
   keep_pace(count)
 end
 
--- Takes a place: the one step that counts against capacity and rate.
-local function enter(rank, id, lease_us, first)
-  redis.call('ZADD', INSIDE, now + lease_us + GRACE_US, id)
-  redis.call('ZADD', ENTRIES, now, id)
-  redis.call('HSET', USED, rank, text(now))
+-- A pass that still holds, of a session that this store has never known or has lost. One that it did know in its
+-- newest epoch and has no more is over.
+local function is_forgotten(id, pass_ends, known_in)
+  return pass_ends > now and known_in ~= room.newest.name and not redis.call('ZSCORE', ENDED, id)
+end
+
+-- A session that the store has in use.
+local function put_inside(rank, id, entered_at, pass_ends, first)
+  redis.call('ZADD', INSIDE, text(pass_ends + GRACE_US), id)
+  redis.call('ZADD', ENTRIES, text(entered_at), id)
+  redis.call('HSET', USED, rank, text(entered_at))
   redis.call('ZREM', PROMISED, rank)
   remove({DOOR, ASKED}, {rank})
   if first then
-    redis.call('ZADD', FIRST, now, id)
+    redis.call('ZADD', FIRST, text(entered_at), id)
   end
+end
+
+-- Takes a place: the one step that counts against capacity and rate.
+local function enter(rank, id, pass_ends, first)
+  put_inside(rank, id, now, pass_ends, first)
   room.inside = room.inside + 1
+  room.entered = room.entered + 1
   room.places = room.places - 1
 end
 
@@ -242,13 +206,31 @@ local function pass_end(entered_at, lease_us)
   return at
 end
 
+-- The first number of the epoch being called whose place is sure for half of claim_us from now.
+local function first_sure()
+  local sure = redis.call('ZRANGEBYSCORE', PROMISED, after(reached - rules.claim_us / 2), '+inf', 'LIMIT', 0, 1)[1]
+  return sure or false
+end
+
 -- What every script answers first: the room after the script.
 local function view()
+  if count_waiting() == 0 then
+    room.calling = room.newest.name
+  end
+  local epochs = {}
+  for i, epoch in ipairs(room.epochs) do
+    epochs[i] = {epoch.name, text(epoch.issued), text(epoch.called), text(epoch.floor)}
+  end
   return {
-    text(now), room.generation, room.epoch, text(room.issued), text(room.called), text(room.floor),
+    text(now), room.generation, room.over, epochs, room.calling or room.newest.name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
-    room.ended_version,
+    room.ended_version, room.entered, room.is_settling and 1 or 0, first_sure(), room.is_blind and 1 or 0,
   }
 end
 
-read_room()
+-- Ends every script that may change the room.
+local function finish(answers)
+  local seen = view()
+  keep_room()
+  return {seen, answers}
+end

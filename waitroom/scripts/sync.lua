@@ -1,11 +1,15 @@
 -- sync: what a process keeps as its snapshot of the room.
 --
--- items   [ended_version], the one the process knows
+-- items   [ended_version, counts]: the one the process knows, and name -> how often since it last told
 -- answer  view, and the sessions that ended early as {id, until when, …}, or false where the process knows them
 
+begin_room()
 slide()
+for name, count in pairs(items[2]) do
+  redis.call('HINCRBY', COUNTERS, name, count)
+end
 
 if items[1] == room.ended_version then
-  return {view(), false}
+  return finish(false)
 end
-return {view(), redis.call('ZRANGE', ENDED, 0, -1, 'WITHSCORES')}
+return finish(redis.call('ZRANGE', ENDED, 0, -1, 'WITHSCORES'))

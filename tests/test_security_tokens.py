@@ -1,0 +1,191 @@
+"""Attacks on tokens: parts of several put together, signatures written otherwise, copies, and time (P5, P8)."""
+
+import asyncio
+import inspect
+import itertools
+import string
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import Signer
+from itsdangerous.signer import HMACAlgorithm, SigningAlgorithm
+
+from tests.conftest import SECRET
+from tests.gates import API, bearer, client_of, gated, page_data, session
+from tests.sites import site
+from tests.test_tickets import PASS, PROOF, TICKET, TOKENS, credentials
+from waitroom import tickets
+from waitroom.cookies import Cookies
+from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.settings import Settings, load
+from waitroom.tickets import Credential, Pass, Ticket, Tokens
+from waitroom.window import LARGEST_NUMBER
+
+pytestmark = pytest.mark.usefixtures("patience")
+
+Make = Callable[..., Settings]
+
+BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+
+
+# -- put together of several ----------------------------------------------------------------------
+
+
+@given(credentials, credentials, st.data())
+def test_p8_a_field_of_another_token_makes_no_third_one(
+    one: Credential, other: Credential, data: st.DataObject
+) -> None:
+    """Whichever parts two valid tokens swap, kind and signature among them: it is one of the two, or void."""
+    first, second = (TOKENS.sign(credential).split(".") for credential in (one, other))
+    taken = data.draw(st.sets(st.integers(0, len(first) - 1)))
+    spliced = [second[at] if at in taken and at < len(second) else part for at, part in enumerate(first)]
+    assert TOKENS.read(".".join(spliced)) in (one, other, None)
+    assert TOKENS.read(".".join([*first[:-1], second[-1]])) in ((one, other) if first == second else (None,))
+
+
+def test_p8_each_room_and_kind_signs_with_a_key_of_its_own() -> None:
+    """Also where one room's name begins another's, or ends in a kind's."""
+    rooms = ("shop", "shop-2", "ticket", "pass", "shop-pass", "SHOP")
+    keys = [
+        signer.derive_key() for room in rooms for signer in Tokens([SECRET, "k" * 40], room)._signers.values()
+    ]
+    assert len(set(keys)) == len(keys) == 3 * len(rooms)
+    carried: tuple[Credential, ...] = (TICKET, PASS, PROOF)
+    for room, credential in itertools.product(rooms, carried):
+        tokens = Tokens([SECRET], room)
+        token = tokens.sign(credential)
+        assert [name for name in rooms if Tokens([SECRET], name).read(token)] == [room]
+        for prefix in {"ti", "pa", "pr"} - {token[:2]}:
+            assert tokens.read(prefix + token[2:]) is None
+
+
+# -- written otherwise ----------------------------------------------------------------------------
+
+
+def spellings(tokens: Tokens, token: str) -> list[str]:
+    """All texts tried that this token is read from: other unused bits, padding, what decoders pass over."""
+    payload, _, signature = token.rpartition(".")
+    last = BASE64.index(signature[-1])
+    texts = [f"{payload}.{signature[:-1]}{BASE64[last ^ bits]}" for bits in range(4)]
+    texts += [f"{token}====", f"{payload}.{signature[:7]}!!!!{signature[7:]}"]
+    found = [text for text in texts if tokens.read(text)]
+    assert token in found
+    assert len(found) >= 4, "there are several texts, so that none of them may be the identity"
+    return found
+
+
+async def claims(gate: WaitingRoomMiddleware, token: str) -> dict[str, Any]:
+    """Ask with a token alone, as somebody who keeps it and no cookies."""
+    async with client_of(gate) as client:
+        return of(await client.get(f"{API}/status", headers=bearer(token)))
+
+
+def of(response: httpx.Response) -> dict[str, Any]:
+    told: dict[str, Any] = response.json()
+    return told
+
+
+async def test_p5_however_its_signature_is_written_a_ticket_is_one_session(settings: Make) -> None:
+    async with gated(site, settings=settings()) as gate, client_of(gate) as client:
+        ticket = of(await client.post(f"{API}/join"))["ticket"]
+        tokens = gate._gates[0].room.tokens
+        texts = spellings(tokens, ticket)
+        told = await asyncio.gather(*(claims(gate, text) for text in [*texts, *texts]))
+        assert {one["status"] for one in told} == {"active"}
+        held = [tokens.read(one["pass"]) for one in told]
+        assert len({one.id for one in held if isinstance(one, Pass)}) == 1
+        assert of(await client.get(f"{API}/window"))["inside"] == 1
+
+
+async def test_p1_a_pass_that_was_left_is_dead_however_its_signature_is_written(settings: Make) -> None:
+    async with gated(site, settings=settings()) as gate, client_of(gate) as client:
+        token = (await session(client))["pass"]
+        texts = spellings(gate._gates[0].room.tokens, token)
+        client.cookies.clear()
+        sessions = set()
+        for text in texts:
+            sessions.add(of(await client.get("/", headers={"Waitroom-Pass": text}))["session"])
+            client.cookies.clear()
+        assert len(sessions) == 1
+        assert of(await client.get(f"{API}/window"))["inside"] == 1
+        assert (await client.delete(f"{API}/ticket", headers=bearer(texts[-1]))).status_code == 204
+        assert {(await claims(gate, text))["status"] for text in texts} == {"expired"}
+        assert of(await client.get(f"{API}/window"))["inside"] == 0
+
+
+async def test_p5_however_it_is_written_a_proof_is_worth_one_number(settings: Make) -> None:
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
+        await session(guest)
+        async with client_of(gate) as client:
+            await client.get("/")
+            ((name, proof),) = client.cookies.items()
+            texts = spellings(gate._gates[0].room.tokens, proof)
+            client.cookies.clear()
+            numbers = set()
+            for text in [*texts, *texts]:
+                response = await client.get("/", headers={"Cookie": f"{name}={text}"})
+                numbers.add(page_data(response)["number"])
+                client.cookies.clear()
+            assert numbers == {2}
+            assert of(await client.get(f"{API}/window"))["issued"] == 2
+
+
+# -- collected for later --------------------------------------------------------------------------
+
+
+async def test_p8_tickets_that_were_collected_open_no_more_than_one_session_each_and_in_turn(
+    settings: Make,
+) -> None:
+    """Who took twenty numbers has twenty places in line, none of them nearer, and none for after it."""
+    async with gated(site, settings=settings(capacity=2)) as gate, client_of(gate) as client:
+
+        async def takes() -> str:
+            client.cookies.clear()
+            return str(of(await client.post(f"{API}/join"))["ticket"])
+
+        collected = [await takes() for _ in range(20)]
+        told = [await claims(gate, ticket) for ticket in collected]
+        assert [one["status"] for one in told] == ["active"] * 2 + ["waiting"] * 18
+        assert [one["ahead"] for one in told[2:]] == list(range(18))
+        client.cookies.clear()
+        for entered in told[:2]:
+            await client.delete(f"{API}/ticket", headers=bearer(entered["pass"]))
+        again = [await claims(gate, ticket) for ticket in collected]
+        assert [one["status"] for one in again[:2]] == ["expired"] * 2, "used is used"
+        assert of(await client.get(f"{API}/window"))["inside"] <= 2
+
+
+# -- time and size --------------------------------------------------------------------------------
+
+
+def test_signatures_are_compared_by_the_library_in_constant_time() -> None:
+    """What is compared with a secret is compared there, and nowhere else."""
+    assert "hmac.compare_digest" in inspect.getsource(SigningAlgorithm.verify_signature)
+    assert HMACAlgorithm.verify_signature is SigningAlgorithm.verify_signature
+    source = inspect.getsource(tickets)
+    assert {type(signer) for signer in Tokens([SECRET], "shop")._signers.values()} == {Signer}
+    assert "hmac" not in source.replace('key_derivation="hmac"', "")
+    assert "signature ==" not in source
+
+
+def test_the_longest_cookie_fits_into_a_browser() -> None:
+    """4,096 bytes of name and value (RFC 6265, 6.1); more than half of the token's own limit is never used."""
+    longest = LARGEST_NUMBER
+    room = "r" * 40
+    made: list[Credential] = [
+        Pass(longest, f"{longest:016}-abcdef", longest, "i" * 22, longest, longest, longest, longest, True),
+        Ticket(longest, f"{longest:016}-abcdef", longest, "i" * 22, longest, longest, missed=True),
+    ]
+    keep = Cookies(load(room=room, cookie_name="n" * 40))
+    scope = {"scheme": "https", "headers": []}
+    for credential in made:
+        token = Tokens([SECRET], room).sign(credential)
+        assert len(token) <= tickets.LONGEST_TOKEN
+        assert Tokens([SECRET], room).read(token) == credential
+        pair = keep.set(scope, token, credential)[1].partition(b";")[0]
+        assert pair.startswith(b"__Host-")
+        assert len(pair) < 4096

@@ -1,0 +1,93 @@
+"""What a room decides while its store is away, and for one poll after its return."""
+
+from dataclasses import replace
+
+from waitroom.counters import Counters
+from waitroom.decisions import Admitted, Decision, Held, Uncounted
+from waitroom.places import LONGEST_AWAY_POLL, Places, status_of
+from waitroom.settings import Settings
+from waitroom.snapshot import Snapshot
+from waitroom.tickets import PROOF_SECONDS, UNCONFIRMED, Credential, Pass, Proof, Ticket, new_id, pass_of
+from waitroom.window import rank
+
+FRESH_MS = PROOF_SECONDS * 1000 / 2
+"""Age up to which a proof is left as it is: it has to live until the store is back."""
+
+
+class Outage:
+    """One room's, as one process lives through it."""
+
+    def __init__(self, settings: Settings, snapshot: Snapshot, places: Places, counters: Counters) -> None:
+        self._settings = settings
+        self._snapshot = snapshot
+        self._places = places
+        self._counters = counters
+        # Somebody without a number was held since the store went away.
+        self._holds_newcomers = False
+
+    def is_on(self) -> bool:
+        """Tell whether the store is away."""
+        return self._snapshot.away_since is not None
+
+    def is_open(self) -> bool:
+        """Tell whether the store is away and the operator wants the gate to be open then."""
+        if not (self.is_on() and self._settings.on_store_failure == "open"):
+            return False
+        self._counters.add("let_in_without_store")
+        return True
+
+    def decide(self, credential: Credential | None) -> Decision:
+        """Decide about a request from the last snapshot alone."""
+        if self.is_open():
+            return Uncounted()
+        if isinstance(credential, Ticket):
+            return self._lent(credential) or self.hold(credential)
+        if isinstance(credential, Pass):
+            return self.hold(None)  # it seems to be over, but only the store can tell
+        self._holds_newcomers = True
+        if credential is not None and abs(self._snapshot.now() - credential.issued_at) <= FRESH_MS:
+            return self.hold(credential)
+        return self.hold(self._proof(), new=True)
+
+    def hold(self, credential: Ticket | Proof | None, new: bool = False) -> Held:
+        """Hold a visitor where they are, as of the last snapshot."""
+        self._counters.add("held_without_store")
+        ticket = credential if isinstance(credential, Ticket) else None
+        return Held("away", self._places.without_store(ticket, self._snapshot.window), credential, new)
+
+    def goes_first(self, proof: Proof | None) -> bool:
+        """Tell whether whoever asks for a number may have it now.
+
+        For one poll after the store's return numbers go only to those who were held meanwhile.
+        """
+        returned_at = self._snapshot.returned_at()
+        if not self._holds_newcomers or returned_at is None:
+            return True
+        if self._snapshot.now() >= returned_at + LONGEST_AWAY_POLL * 1000:
+            self._holds_newcomers = False
+            return True
+        return proof is not None and proof.issued_at <= returned_at
+
+    def hold_back(self, proof: Proof | None, missed: bool) -> Held:
+        """Hold a newcomer until those who were held before have their numbers."""
+        return self.hold(proof or self._proof(missed), new=proof is None)
+
+    def _proof(self, missed: bool = False) -> Proof:
+        return Proof(new_id(), self._snapshot.now(), missed)
+
+    def _lent(self, ticket: Ticket) -> Admitted | None:
+        """Let in a called visitor whose place is sure to be kept: the last snapshot says until when.
+
+        The store hears of it when it is back.
+        """
+        window, now = self._snapshot.window, self._snapshot.now()
+        if window is None or window.sure is None or window.settling or rank(ticket) < window.sure:
+            return None
+        is_sure = now < window.at + self._settings.claim_seconds * 1000 / 2
+        if not is_sure or status_of(ticket, window) != "active":
+            return None
+        self._counters.add("lent_places")
+        session = self._settings.session_seconds
+        lease_ms = round(min(session, self._settings.max_session_seconds or session) * 1000)
+        lent = pass_of(ticket, now, now + lease_ms, lease_ms)
+        return Admitted(replace(lent, confirmed=UNCONFIRMED), must_tell=True)

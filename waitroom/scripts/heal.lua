@@ -1,0 +1,117 @@
+-- heal: put in front of every script; notices that the store has lost something, and goes on without losing a place.
+--
+-- memory  clock       the latest time that the store told the caller
+--         failed      whether the caller's last call failed
+--         expected    what it should tell by now, from the time that has passed on the caller's machine
+--         generation, over, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
+--         told        {epoch, issued, called, generation} out of signed tickets and passes, where they go beyond that
+--
+-- All of it only ever grows, so that views merge by taking the greater, in any order and any number of times.
+-- What somebody was told and the store does not know is proof of a loss: a new epoch begins, which ranks
+-- behind all that came before. Nobody is called or enters until those who came before have had time to report.
+
+-- Merges what is known of one epoch; answers whether the store knew less.
+local function learn(name, issued, called, floor)
+  if name <= room.over then
+    return false
+  end
+  local epoch = find(name) or add_epoch({name = name, issued = 0, called = 0, floor = 0})
+  local knew = epoch.issued >= issued and epoch.called >= called and epoch.floor >= floor
+  epoch.issued = math.max(epoch.issued, issued)
+  epoch.floor = math.max(epoch.floor, floor)
+  if called > epoch.called then
+    epoch.called = called
+    note_call(epoch)
+  end
+  return not knew
+end
+
+-- Answers whether something new was in it, and whether that is a loss: of older epochs, in which no numbers are
+-- given any more, anybody may be late to report.
+local function merge(epochs)
+  local newest = room.newest and room.newest.name or ''
+  local is_news, is_loss = false, false
+  for _, epoch in ipairs(epochs) do
+    if learn(unpack(epoch)) then
+      is_news = true
+      is_loss = is_loss or epoch[1] >= newest
+    end
+  end
+  return is_news, is_loss
+end
+
+-- A server that does not let a script ask is taken at the word of those who were here before.
+local function is_another_history()
+  local history = rules.history
+  if history == nil then
+    local info = redis.pcall('INFO', 'replication')
+    history = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+  end
+  room.is_blind = not history
+  local is_another = history and room.history and history ~= room.history
+  room.history = history or room.history
+  return is_another
+end
+
+-- A renewal may be among what was lost: the pass of it may live this long.
+local function prolong_leases()
+  local inside = redis.call('ZRANGE', INSIDE, 0, -1)
+  for _, id in ipairs(inside) do
+    redis.call('ZADD', INSIDE, 'GT', text(now + rules.lease_us + GRACE_US), id)
+  end
+end
+
+-- Numbers go on from the highest that is known, so that no page counts backwards.
+local function open_epoch(why)
+  local stamp, highest = now, 0
+  for _, epoch in ipairs(room.epochs) do
+    stamp = math.max(stamp, time_of(epoch.name) + 1)
+    highest = math.max(highest, epoch.issued)
+  end
+  if room.over ~= '' then
+    stamp = math.max(stamp, time_of(room.over) + 1)
+  end
+  prolong_leases()
+  local name = string.format('%016.0f', stamp) .. '-' .. rules.tag
+  local inside, entered = redis.call('ZCARD', INSIDE), count_entered()
+  room.inside_known, room.inside_found = inside + count_forgotten(), inside
+  room.entered_known, room.entered_found = entered + count_unseen(), entered
+  room.opened, room.opened_at = why, now
+  add_epoch({name = name, issued = highest, called = highest, floor = highest})
+end
+
+local function heed_process()
+  local is_first = room.opened == 'tickets' -- what had to be feared so far
+  room.opened = 'processes'
+  room.inside_known = math.max(is_first and 0 or room.inside_known, memory.inside)
+  room.entered_known = math.max(is_first and 0 or room.entered_known, memory.entered)
+end
+
+-- Where no process remembers, as many could be inside as ever may be.
+local function heed_tickets()
+  room.opened = 'tickets'
+  room.inside_known = math.max(room.inside_known, rules.capacity)
+  room.entered_known = math.max(room.entered_known, rules.window_size)
+end
+
+local function heal()
+  local before = room.newest and room.newest.name
+  local known = memory.epochs[#memory.epochs]
+  local is_loss = is_another_history() or memory.generation > room.generation or (memory.clock or 0) > room.clock
+  local _, is_behind = merge(memory.epochs)
+  local is_told, is_behind_tickets = merge(memory.told)
+  for _, told in ipairs(memory.told) do
+    room.generation = math.max(room.generation, told[5])
+  end
+  room.generation = math.max(room.generation, memory.generation)
+  if not before then
+    open_epoch((known or is_told) and 'lost' or 'new')
+  elseif is_loss or is_behind or is_behind_tickets then
+    open_epoch('lost')
+  end
+  if known and known[1] < room.newest.name then
+    heed_process()
+  elseif is_told and room.opened ~= 'processes' then
+    heed_tickets()
+  end
+end
