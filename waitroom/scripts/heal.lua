@@ -87,7 +87,7 @@ local function heed_process()
   room.entered_known = math.max(is_first and 0 or room.entered_known, memory.entered)
 end
 
--- Where no process remembers, as many could be inside as ever may be.
+-- Where no process has told what it remembers, as many could be inside as ever may be.
 local function heed_tickets()
   room.opened = 'tickets'
   room.inside_known = math.max(room.inside_known, rules.capacity)
@@ -111,7 +111,7 @@ local function heal()
   end
   if known and known[1] < room.newest.name then
     heed_process()
-  elseif is_told and room.opened ~= 'processes' then
+  elseif room.opened == 'lost' or (is_told and room.opened ~= 'processes') then
     heed_tickets()
   end
 end
