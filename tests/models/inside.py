@@ -4,17 +4,17 @@ Time goes in ticks, of which a full lease has `lease`. Guests are alike, and so 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-UNKNOWN = -1  # no process has said how many were inside
+UNKNOWN = -1  # no process has said how many were inside: as many as ever may be
 
 
 class Store(NamedTuple):
     """What a room's keys say, but for the leases, which stand with the guests."""
 
     new: bool = False  # the room began empty, and nobody has told of an earlier epoch
-    differs: bool = False  # the server's history id is not the one that is kept here
+    differs: bool = False  # it took over from another, and nobody has called since
     settling: bool = False
     highest: int = 0  # inside when it was lost, as far as processes told; or UNKNOWN
     accounted: int = 0  # of these, how many the store had, or has again
@@ -33,7 +33,7 @@ class Process(NamedTuple):
     """One that remembers; None is one that does not."""
 
     late: bool  # it has not spoken to the store since a loss was found
-    ahead: bool  # it saw something that the backup does not have
+    ahead: bool  # the store told it of a later time than the backup knows
     inside: int  # as it saw it last
 
 
@@ -62,11 +62,18 @@ class Sessions:
     shows_ghosts: bool = True  # what processes see as `inside` has the ghosts in it
     prolongs: bool = True  # at a loss the leases that are left are made full
     history: bool = True  # the store's history id can be read
-    counts_writes: bool = True  # a register tells whether writes were lost
+    clock_proves: bool = True  # who was told of a later time than the room's has found a loss
+    fears_all: bool = (
+        True  # where nobody remembers how many were inside, it counts as if all places were taken
+    )
     # What is assumed.
-    dies: bool = False  # processes die and forget
-    new_rooms: bool = False  # the first to call an empty store may be a stranger by way of a process without memory
+    restarts: bool = True  # all processes may forget at once, unless one has not told yet what it knows
+    dies: bool = False  # one that saw more than the others may die
+    new_rooms: bool = (
+        False  # the first to call an empty store may be a stranger by way of a process without memory
+    )
     settles_for_all: bool = True  # every process that remembers speaks before the room has settled
+    tells_first: bool = False  # at a takeover one that was told of more than the store knows speaks first
 
     def start(self) -> State:
         return State(None, None, (), (None,) * self.processes, 0, 0)
@@ -76,13 +83,17 @@ class Sessions:
         if state.faults < self.faults:
             yield from self._faults(state)
         for index, process in enumerate(state.processes):
-            if not index or process != state.processes[index - 1]:
+            if (not index or process != state.processes[index - 1]) and self._may_speak(state, process):
                 yield from self._calls(state, index)
 
     def _time(self, state: State) -> Iterator[Step]:
         store, backup = state.store, state.backup
         guests = tuple(Guest(*(max(0, each - 1) for each in guest)) for guest in state.guests)
-        yield "time passes", _tidy(state._replace(store=_tick(store), backup=_tick(backup), guests=guests)), ""
+        yield (
+            "time passes",
+            _tidy(state._replace(store=_tick(store), backup=_tick(backup), guests=guests)),
+            "",
+        )
         if not store:
             return
         if store.settling and not (self.settles_for_all and any(e and e.late for e in state.processes)):
@@ -102,6 +113,8 @@ class Sessions:
             guests = tuple(guest._replace(lease=guest.backup) for guest in state.guests)
             store = state.backup._replace(differs=True)
             yield "THE REPLICA TAKES OVER", _tidy(state._replace(store=store, guests=guests)), ""
+        if self.restarts and any(state.processes) and not any(each and each.late for each in state.processes):
+            yield "ALL PROCESSES RESTART", _tidy(state._replace(processes=(None,) * self.processes)), ""
         for index, process in enumerate(state.processes):
             if self.dies and process:
                 after = state._replace(processes=_put(state.processes, index, None))
@@ -124,7 +137,7 @@ class Sessions:
             return
         guests = (*state.guests, Guest(self.lease, self.lease + self.grace, 0))
         really = sum(1 for guest in guests if guest.pass_)
-        after = self._told(state._replace(guests=guests, entries=state.entries + 1), index, wrote=True)
+        after = self._told(state._replace(guests=guests, entries=state.entries + 1), index)
         yield words, after, f"{really} hold a pass, {self.capacity} may" if really > self.capacity else ""
 
     def _guest(self, who: str, state: State, place: int, index: int) -> Iterator[Step]:
@@ -139,10 +152,10 @@ class Sessions:
         renewed = guest._replace(pass_=self.lease, lease=self.lease + self.grace)
         after = healed._replace(guests=_put(healed.guests, place, renewed))
         words = f"{who} renews a pass{unknown} with {guest.pass_} of {self.lease} left{found}"
-        yield words, self._told(after, index, wrote=True), ""
+        yield words, self._told(after, index), ""
         gone = guest._replace(pass_=0, lease=0)
         after = healed._replace(guests=_put(healed.guests, place, gone))
-        yield f"{who} lets one leave{unknown}{found}", self._told(after, index, wrote=True), ""
+        yield f"{who} lets one leave{unknown}{found}", self._told(after, index), ""
 
     # -- what every script does first
 
@@ -151,30 +164,39 @@ class Sessions:
         store, caller = state.store, state.processes[index]
         remembers = told or caller is not None
         if not store and not remembers:
-            if not self.new_rooms and any(e for e in state.processes):
+            if not self.new_rooms and (any(state.processes) or any(guest.pass_ for guest in state.guests)):
                 return None, ""
             late = tuple(each and each._replace(late=True) for each in state.processes)
-            return state._replace(store=Store(new=True), processes=late), ""
-        if (
-            not store
-            or (store.differs and self.history)
-            or (store.differs and self.counts_writes and caller and caller.ahead)
-            or (store.new and (told or (caller and caller.late)))
-        ):
+            return state._replace(store=Store(new=True, ghosts_for=self.lease), processes=late), ""
+        if not store or (store.differs and self._proves(caller)):
             return self._lost(state, caller), " (a loss is found)"
+        store = store._replace(differs=False)
+        if store.new and (told or (caller and caller.late)):
+            store = store._replace(new=False, settling=True, highest=UNKNOWN)
         if caller and caller.late:
             store = store._replace(highest=max(store.highest, caller.inside))
         return state._replace(store=store), ""
+
+    def _proves(self, caller: Process | None) -> bool:
+        return self.history or bool(self.clock_proves and caller and caller.ahead)
+
+    def _may_speak(self, state: State, caller: Process | None) -> bool:
+        if not (self.tells_first and state.store and state.store.differs):
+            return True
+        return bool(caller and caller.ahead)
 
     def _lost(self, state: State, caller: Process | None) -> State:
         there = self._inside(state) if state.store else 0
         guests = state.guests
         if self.prolongs:
-            guests = tuple(each._replace(lease=self.lease + self.grace if each.lease else 0) for each in guests)
+            guests = tuple(
+                each._replace(lease=self.lease + self.grace if each.lease else 0) for each in guests
+            )
         late = tuple(each and each._replace(late=True) for each in state.processes)
+        feared = UNKNOWN if self.fears_all or not state.store else there
         store = Store(
             settling=True,
-            highest=max(caller.inside, there) if caller else UNKNOWN,
+            highest=max(caller.inside, there) if caller else feared,
             accounted=sum(1 for each in guests if each.lease),
             ghosts_for=self.lease,
         )
@@ -189,10 +211,9 @@ class Sessions:
         highest = self.capacity if store.highest == UNKNOWN else store.highest
         return max(0, highest - store.accounted)
 
-    def _told(self, state: State, index: int, wrote: bool = False) -> State:
-        caller = state.processes[index]
+    def _told(self, state: State, index: int) -> State:
         seen = self._inside(state) - (0 if self.shows_ghosts else self._ghosts(state.store))
-        now = Process(late=False, ahead=True if wrote else bool(caller and caller.ahead), inside=seen)
+        now = Process(late=False, ahead=not self.history and state.backup is not None, inside=seen)
         return _tidy(state._replace(processes=_put(state.processes, index, now)))
 
 

@@ -31,7 +31,7 @@ class View(NamedTuple):
 
 class Store(NamedTuple):
     view: View
-    differs: bool = False  # the server's history id is not the one that is kept here
+    differs: bool = False  # it took over from another, and nobody has called since
     settling: bool = False
     settled: bool = False  # it has found a loss since its newest epoch began, or began with one
 
@@ -45,7 +45,10 @@ class Ticket(NamedTuple):
 
 class Process(NamedTuple):
     memory: View | None
-    pending: tuple[Ticket, View] | None  # a join that the store has executed and nobody has heard of yet
+    pending: (
+        tuple[Ticket, View, bool] | None
+    )  # a join that the store has executed and nobody has heard of yet
+    ahead: bool = False  # the store told it of a later time than the backup knows
 
 
 class State(NamedTuple):
@@ -58,7 +61,6 @@ class State(NamedTuple):
     joins: int
     faults: int
     backs: int  # how often the server's clock went back
-    opened: int  # epochs
 
 
 Step = tuple[str, State, str]
@@ -76,17 +78,19 @@ class Line:
     gap: int = 2
     settles: bool = True
     history: bool = True  # the store's history id can be read
+    clock_proves: bool = True  # who was told of a later time than the room's has found a loss
+    skips: bool = True  # an epoch of which nobody can have a number yet goes on from what a ticket tells
     old_epochs_open: bool = False  # news of an epoch that is not the newest opens another one
     # What is assumed.
     clock_backs: int = 0
     prompt: bool = True  # visitors and processes speak within the settle time and the time of a turn
-    tells_first: bool = False  # after a loss, who knows of more than the store speaks before anybody joins
+    tells_first: bool = False  # at a takeover one that was told of more than the store knows speaks first
     new_rooms: bool = False  # who first calls an empty store may remember nothing though somebody does
     remembered: bool = True  # only what some living process saw of a call has to last
 
     def start(self) -> State:
         nobody = (Process(None, None),) * self.processes
-        return State(None, None, nobody, (), (NEVER, 0), 0, 0, 0, 0, 0)
+        return State(None, None, nobody, (), (NEVER, 0), 0, 0, 0, 0)
 
     def steps(self, state: State) -> Iterator[Step]:
         for words, after, wrong in self._all(state):
@@ -99,11 +103,11 @@ class Line:
             if index and process == state.processes[index - 1]:
                 continue
             yield from self._answer(state, index)
-            if not self._knows_enough(state, process):
+            if not self._may_speak(state, process):
                 continue
             for found, healed in self._heal(state, index, None):
                 words = _who(process) + found
-                yield f"{words} looks", _told(healed, index), _back(state, healed, index)
+                yield f"{words} looks", self._told(healed, index), _back(state, healed, index)
                 yield from self._join(words, state, healed, index)
                 yield from self._call(words, healed, index)
             for place in range(len(state.tickets)):
@@ -116,7 +120,9 @@ class Line:
         if not store or store.differs:
             return
         if store != state.backup and state.faults < self.faults:
-            yield "a replica has all of this; what follows it misses", state._replace(backup=store), ""
+            same = tuple(_even(each) for each in state.processes)
+            after = state._replace(backup=store, processes=same)
+            yield "a replica has all of this; what follows it misses", after, ""
         covered = not self.prompt or self._covered(state)
         if store.settling:
             if covered:
@@ -145,7 +151,7 @@ class Line:
         if state.store:
             yield "THE STORE IS EMPTIED", state._replace(store=None), ""
         if backup:
-            back = backup._replace(differs=self.history)
+            back = backup._replace(differs=True)
             yield "THE REPLICA TAKES OVER", state._replace(store=back), ""
         for index, process in enumerate(state.processes):
             if process.memory or process.pending:
@@ -158,15 +164,15 @@ class Line:
         process = state.processes[index]
         if not process.pending:
             return
-        ticket, view = process.pending
+        ticket, view, ahead = process.pending
         memory = merged(process.memory, view)
         heard = state._replace(
-            processes=_put(state.processes, index, Process(memory, None)),
+            processes=_put(state.processes, index, Process(memory, None, ahead or process.ahead)),
             tickets=(*state.tickets, ticket),
             answered=max(state.answered, (ticket.epoch, ticket.number)),
         )
         yield f"{_who(process)} answers: a visitor has {_rank(ticket)}", heard, ""
-        lost = _put(state.processes, index, Process(process.memory, None))
+        lost = _put(state.processes, index, process._replace(pending=None))
         yield f"the answer with {_rank(ticket)} is lost", state._replace(processes=lost), ""
 
     def _join(self, words: str, before: State, state: State, index: int) -> Iterator[Step]:
@@ -178,7 +184,9 @@ class Line:
         number = newest.issued + 1
         ticket = Ticket(newest.id, number, newest.called, WAITS)
         view = store.view._replace(epochs=(*older, newest._replace(issued=number)))
-        waiting = _put(state.processes, index, Process(process.memory, (ticket, view)))
+        waiting = _put(
+            state.processes, index, process._replace(pending=(ticket, view, self._is_ahead(state)))
+        )
         after = state._replace(store=_with(store, view), joins=state.joins + 1, processes=waiting)
         yield f"{words} asks for a number: {_rank(ticket)}", after, _misplaced(before, ticket)
 
@@ -195,7 +203,7 @@ class Line:
         before = [each for each in state.tickets if (each.epoch, each.number) < rank and each.told != INSIDE]
         passed = [each for each in before if _waits(view, each)]
         wrong = f"{_rank(passed[0])} still waits" if passed else ""
-        after = _told(state._replace(store=_with(store, view)), index)
+        after = self._told(state._replace(store=_with(store, view)), index)
         yield f"{words} looks: {_name(epoch.id)}:{epoch.called} is called", after, wrong
 
     def _ask(self, state: State, index: int, place: int) -> Iterator[Step]:
@@ -204,17 +212,19 @@ class Line:
             assert healed.store
             words = f"the visitor with {_rank(ticket)} asks {_who(process)}{found}"
             if healed.store.settling or ticket.told == INSIDE:
-                yield words, _told(healed, index), ""
+                yield words, self._told(healed, index), ""
                 continue
             if _waits(healed.store.view, ticket):
                 known = not self.remembered or any(
                     each.memory and not _waits(each.memory, ticket, False) for each in healed.processes
                 )
                 wrong = "it had been called" if ticket.told == CALLED and known else ""
-                yield f"{words}: waiting", _told(healed, index), wrong
+                yield f"{words}: waiting", self._told(healed, index), wrong
                 continue
             for told, how in ((CALLED, "called, no place is free"), (INSIDE, "comes in")):
-                after = _told(healed._replace(tickets=_put(healed.tickets, place, ticket._replace(told=told))), index)
+                after = self._told(
+                    healed._replace(tickets=_put(healed.tickets, place, ticket._replace(told=told))), index
+                )
                 yield f"{words}: {how}", after, ""
 
     # -- what every script does first
@@ -227,6 +237,7 @@ class Line:
             yield "", state._replace(store=store._replace(differs=False) if store else _first(state.clock))
             return
         news = merged(known, told)
+        learnt = news and news._replace(over=NEVER)  # which epochs are over is not taken from others
         if not store and not news:
             somebody = state.tickets or any(each.memory or each.pending for each in state.processes)
             if somebody and not self.new_rooms:
@@ -236,15 +247,19 @@ class Line:
         here = store or Store(View(NEVER, (), 0))
         there = here.view
         ahead, raised = _compare(there, news)
-        healed = here._replace(view=merged(there, news) or there, differs=False)
-        lost = not store or store.differs or ahead or (raised and self.old_epochs_open)
+        view = merged(there, learnt) or there
+        is_told = any(_compare(merged(there, known) or there, told))
+        skipped = _skip(view) if self.skips and is_told else view
+        healed = here._replace(view=view, differs=False)
+        proven = self.history or (self.clock_proves and state.processes[index].ahead)
+        lost = not store or (store.differs and proven) or ahead or (raised and self.old_epochs_open)
         if lost:
             yield from self._open(state, healed, lost=True)
         elif raised and not here.settled and self.settles:
-            settling = healed._replace(settling=True, settled=True)
+            settling = healed._replace(view=skipped, settling=True, settled=True)
             yield " (an earlier epoch is told of)", state._replace(store=settling)
         else:
-            yield "", state._replace(store=healed)
+            yield "", state._replace(store=healed._replace(view=skipped))
 
     def _open(self, state: State, store: Store, lost: bool) -> Iterator[tuple[str, State]]:
         view = store.view
@@ -270,7 +285,17 @@ class Line:
                 epochs = (*view.epochs, Epoch(id, highest, highest, highest))
             settling = lost and self.settles
             opened = Store(View(view.over, epochs, now), False, settling, lost)
-            yield words, state._replace(store=opened, clock=clock, opened=state.opened + lost)
+            yield words, state._replace(store=opened, clock=clock)
+
+    def _told(self, state: State, index: int) -> State:
+        assert state.store
+        process = state.processes[index]
+        memory = merged(process.memory, state.store.view)
+        told = process._replace(memory=memory, ahead=self._is_ahead(state))
+        return state._replace(processes=_put(state.processes, index, told))
+
+    def _is_ahead(self, state: State) -> bool:
+        return not self.history and state.backup is not None
 
     # -- what is assumed
 
@@ -281,14 +306,14 @@ class Line:
         known = [each.memory for each in state.processes if each.memory]
         return not any(any(_compare(state.store.view, each)) for each in (*told, *known))
 
-    def _knows_enough(self, state: State, process: Process) -> bool:
-        """Whether the caller knows that something is lost, or nothing is."""
-        if not self.tells_first or not state.store:
+    def _may_speak(self, state: State, process: Process) -> bool:
+        """Whether the caller can tell that something was lost, or nothing was that anybody heard of."""
+        if not self.tells_first or not state.store or not state.store.differs:
             return True
         newest = state.store.view.epochs[-1]
         if self._covered(state) and state.answered <= (newest.id, newest.issued):
             return True
-        return any(_compare(state.store.view, process.memory))
+        return self.history or process.ahead
 
 
 @cache
@@ -299,7 +324,8 @@ def merged(one: View | None, other: View | None) -> View | None:
     epochs: dict[Id, Epoch] = {each.id: each for each in one.epochs}
     for each in other.epochs:
         mine = epochs.get(each.id, each)
-        epochs[each.id] = Epoch(each.id, *(max(pair) for pair in zip(mine[1:], each[1:], strict=True)))  # type: ignore[type-var]
+        numbers = (max(mine.issued, each.issued), max(mine.called, each.called), max(mine.floor, each.floor))
+        epochs[each.id] = Epoch(each.id, *numbers)
     left = tuple(sorted(each for id, each in epochs.items() if id > over))
     return View(over, left, max(one.clock, other.clock))
 
@@ -321,6 +347,14 @@ def _compare(view: View, news: View | None) -> tuple[bool, bool]:
         else:
             raised = True
     return ahead or news.over >= newest, raised
+
+
+def _skip(view: View) -> View:
+    *older, newest = view.epochs
+    highest = max(each.issued for each in view.epochs)
+    if newest.issued != newest.floor or newest.issued == highest:
+        return view
+    return view._replace(epochs=(*older, Epoch(newest.id, highest, highest, highest)))
 
 
 @cache
@@ -380,19 +414,17 @@ def _back(before: State, after: State, index: int) -> str:
     return ""
 
 
-def _told(state: State, index: int) -> State:
-    assert state.store
-    process = state.processes[index]
-    memory = merged(process.memory, state.store.view)
-    return state._replace(processes=_put(state.processes, index, process._replace(memory=memory)))
-
-
 def _epochs(state: State) -> set[Id]:
     views = [each.view for each in (state.store, state.backup) if each]
     views += [each.memory for each in state.processes if each.memory]
     views += [each.pending[1] for each in state.processes if each.pending]
     found = {epoch.id for view in views for epoch in view.epochs}
     return found | {each.epoch for each in state.tickets} | {state.answered[0]}
+
+
+def _even(process: Process) -> Process:
+    pending = process.pending and (*process.pending[:2], False)
+    return process._replace(pending=pending, ahead=False)
 
 
 def _in_flight(state: State) -> list[Ticket]:
@@ -420,5 +452,8 @@ def _put(items: tuple, index: int, item: object) -> tuple:  # type: ignore[type-
 
 def _tidy(state: State) -> State:
     """Visitors are alike, and so are processes: their order says nothing."""
-    processes = tuple(sorted(state.processes, key=lambda each: (each[0] or (), each[1] or ())))
+    processes = state.processes
+    if not state.backup and not (state.store and state.store.differs):
+        processes = tuple(_even(each) for each in processes)  # nothing can tell the difference any more
+    processes = tuple(sorted(processes, key=lambda each: (each[0] or (), each[1] or (), each[2])))
     return state._replace(processes=processes, tickets=tuple(sorted(state.tickets)))

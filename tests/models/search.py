@@ -22,20 +22,18 @@ class Found:
     trace: tuple[str, ...]
 
 
-def search(
-    start: S, steps: Callable[[S], Iterable[tuple[str, S, str]]], most: int = 10_000_000
-) -> Found:
+def search(start: S, steps: Callable[[S], Iterable[tuple[str, S, str]]], most: int = 10_000_000) -> Found:
     """`steps` says of a state: what may happen, in words; the state then; what is wrong with it, or "".
 
     Go on until all is seen, something is wrong, or `most` states are known."""
     gc.disable()  # states are tuples without cycles, and millions of them: looking for some takes minutes
-    begun = time.perf_counter()
+    begun = time.process_time()
     came_from: dict[S, tuple[S, str] | None] = {start: None}
     edge, depth, transitions = [start], 0, 0
 
     def found(complete: bool, wrong: str = "", trace: tuple[str, ...] = ()) -> Found:
         gc.enable()
-        seconds = time.perf_counter() - begun
+        seconds = time.process_time() - begun
         return Found(len(came_from), transitions, depth, seconds, complete, wrong, trace)
 
     while edge:
