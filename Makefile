@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz mutants audit screenshots model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths mutants faults-under-load audit screenshots model readme docs dist lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## a gated shop with a crowd at the door, on http://127.0.0.1:8000
 	@$(BIN)/waitroom demo
@@ -30,6 +30,15 @@ tests: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev ## the promises, with many more random schedules
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/test_promises.py tests/test_paths.py
+
+fuzz-bytes: $(VENV)/.fuzz ## what strangers send against all that reads it, N executions under atheris (10,000,000)
+	nice -n 10 $(BIN)/python -m tests.fuzzing.atheris_run $(if $(N),--total $(N)) $(if $(SEED),--seed $(SEED))
+
+fuzz-paths: $(VENV)/.dev ## N spellings (100,000) of protected paths against real servers, from a SEED
+	nice -n 10 $(BIN)/python -m tests.fuzzing.path_run $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+faults-under-load: $(VENV)/.dev ## joins and visitors inside at full rate while the store is killed, failed over and flushed
+	$(BIN)/python -m tests.under_load $(if $(N),--rounds $(N))
 
 audit: $(VENV)/.audit ## look up known holes in what the image installs; offline it says so
 	@$(BIN)/python -m tests.audit deploy/requirements.txt
@@ -61,7 +70,7 @@ lock: $(VENV)/.dev ## choose anew what the image installs, from pyproject.toml a
 	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o deploy/requirements.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist site mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site mutants .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzzing .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …")'
@@ -82,4 +91,8 @@ $(VENV)/.audit: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) 'pip>=25.1'  # the first that reads dependency groups
 	@$(PIP) --group audit
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@$(PIP) --group fuzz
 	@touch $@

@@ -113,7 +113,7 @@
 
   function setWord(text) {
     if (text === troubled) return;
-    speak(text || live.restored);
+    speak(text || (troubled === live.settling ? live.settled : live.restored));
     troubled = text;
     put("word", text);
     show("word", Boolean(text));
@@ -204,7 +204,7 @@
     lookedAt = Date.now();
     try {
       const word = kind === "door" ? await lookAtDoor() : await lookAtLine();
-      failures = word ? failures + 1 : 0;
+      failures = word && word !== live.settling ? failures + 1 : 0;
       if (!done) setWord(word);
     } catch {
       failures += 1;
@@ -215,7 +215,7 @@
     lookIn(failures ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(interval));
   }
 
-  // Both answer the word to show when the line cannot be seen, else "".
+  // Both answer the word to show when the line cannot be seen or stands still for a while, else "".
 
   async function lookAtLine() {
     const room = await askWindow();
@@ -232,7 +232,7 @@
       showTime(new Date());
       interval = bounded(Math.max((count * page.seconds_per_call) / 3, room.poll_after));
     }
-    return "";
+    return room.state === "settling" ? live.settling : "";
   }
 
   async function lookAtDoor() {

@@ -71,7 +71,7 @@ class Line:
         assert joined.number
         return Pass(
             window.generation,
-            window.epoch,
+            window.newest.name,
             joined.number,
             id,
             self.clock.ms(),
@@ -85,7 +85,7 @@ class Line:
         ids = [new_id() for _ in hows]
         window, answers = await self.store.join(list(zip(hows, ids, strict=True)))
         return [
-            Ticket(window.generation, window.epoch, joined.number, id, self.clock.ms(), joined.start)
+            Ticket(window.generation, window.newest.name, joined.number, id, self.clock.ms(), joined.start)
             for id, joined in zip(ids, answers, strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -107,6 +108,38 @@ def running(binary: Path, folder: Path, *arguments: str) -> Iterator["subprocess
         yield process
     finally:
         end(process, DEADLINE_SECONDS)
+
+
+class Box:
+    """A machine with a Redis on it; `flags` say what it writes to its disk: by default nothing."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.url = f"unix://{folder}/redis.sock"
+        self._folder = folder
+        self._flags = flags
+        self._running = ExitStack()
+        self._pid = 0
+
+    def start(self) -> None:
+        self._running.enter_context(redis_server(self._folder, *self._flags))
+        with self.client() as client:
+            self._pid = int(client.info("server")["process_id"])
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.stop()
+
+    def signal(self, number: int) -> None:
+        os.kill(self._pid, number)
+
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def await_server(url: str) -> None:

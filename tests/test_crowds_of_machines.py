@@ -370,8 +370,15 @@ async def test_who_solves_nothing_gets_a_number_for_waiting(
         assert page_data(await client.get("/"))["kind"] == "challenge"
         assert (await eventually(lambda: _inside(client))).status_code == 200
         # The proof has waited once, and gives one number, whatever process it comes to.
-        elsewhere.cookies.update(kept)
-        assert page_data(await elsewhere.get("/"))["kind"] == "challenge"
+        ((name, token),) = kept.items()
+        again = await elsewhere.get("/", headers={"Cookie": f"{name}={token}"})
+        assert page_data(again)["kind"] == "challenge"
+        assert again.cookies[name] != token, "a new one waits anew"
+        await eventually(lambda: _in_line(elsewhere))
+
+
+async def _in_line(client: httpx.AsyncClient) -> bool:
+    return bool(page_data(await client.get("/"))["kind"] == "waiting")
 
 
 async def _inside(client: httpx.AsyncClient) -> httpx.Response | None:

@@ -568,3 +568,19 @@ def test_a_folder_that_is_gone_is_not_taken_for_a_foreign_one(place: Path) -> No
     """So that whoever comes while the last keeper clears up begins again, with a folder of their own."""
     with pytest.raises(FileNotFoundError), embedded._opened(place / "gone"):
         raise AssertionError("there is nothing to open")
+
+
+def test_a_server_that_cannot_come_back_is_told_once(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server = share()
+    (home,) = place.iterdir()
+    home.rename(home.with_name("elsewhere"))
+    for _ in range(2):
+        server.revive()
+        thread = server._reviving
+        assert thread is not None
+        thread.join()
+    assert caplog.text.count("the embedded server does not come back") == 1
+    home.with_name("elsewhere").rename(home)
+    server.close()
+    server.revive()
+    assert server._reviving is thread, "nobody starts what nobody uses"

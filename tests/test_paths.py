@@ -15,6 +15,7 @@ from waitroom.paths import (
     LONGEST_SPELLING,
     MOST_ROUNDS,
     Paths,
+    as_sent,
     check_pattern,
     exact_readings,
     normalise,
@@ -212,6 +213,16 @@ def test_nothing_is_gated_where_nothing_is_protected() -> None:
         "/pub/\uff05\uff12\uff45./shop/cart",
         "/sh\u00adop/ca\u200brt",
         "http://shop.example/shop/cart",
+        "//shop.example/shop/cart",
+        "/\\shop.example/shop/cart",
+        "/x/..//shop.example//shop/cart",
+        "/pub\\x/../shop/cart",
+        "/pub\uff0fx/../shop/cart",
+        "/pub\uff0fx/..\u200b/shop/cart",
+        "/pub#/../shop/cart?x",
+        "/pub%3Fx/../shop%2f. /cart",
+        "/x%2f..%2fshop/cart. /%2e",
+        "//A" * 100,  # in more ways than anybody looks at
         "*",
         "/x" * LONGEST_SPELLING + "/.." * LONGEST_SPELLING + "/shop/cart",
     ],
@@ -420,6 +431,45 @@ def test_the_longest_path_that_is_read_in_other_spellings() -> None:
     longest = "/" + "A" * (LONGEST_SPELLING - 1)
     assert not Paths(["/shop/*"], []).gated(longest)
     assert Paths(["/shop/*"], []).gated(longest + "A")
+
+
+# --- what the server has decoded -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw_path",
+    [
+        b"/pub%2fx/../shop/cart",
+        b"/pub%2Fx/%2e%2e/shop/cart",
+        b"/pub%5Cx/../shop/cart",
+        b"/shop/%2e%2E/../cart",
+        b"/shop%2fcart",
+        b"/pub%2f..%2fshop/cart",
+    ],
+)
+def test_what_stands_behind_may_look_for_folders_before_it_decodes(raw_path: bytes) -> None:
+    sent = as_sent(raw_path)
+    assert sent is not None
+    assert Paths(["/shop/cart"], ["/pub/*"]).gated(sent)
+
+
+def test_an_escaped_slash_leads_out_of_what_is_excluded_where_it_is_a_letter() -> None:
+    paths = Paths(["/shop/*"], ["/shop/img/*"])
+    sent = as_sent(b"/shop/img%2f7")
+    assert sent == "/shop/img%2f7"
+    assert paths.gated(sent)
+    assert not paths.gated("/shop/img/7")
+
+
+@pytest.mark.parametrize(
+    "raw_path", [b"", b"/shop", b"/caf%c3%a9", b"/100%25", b"/what%3f", b"/%zz", b"/\xff"]
+)
+def test_where_no_folder_can_be_hidden_the_decoded_path_is_all(raw_path: bytes) -> None:
+    assert as_sent(raw_path) is None
+
+
+def test_escapes_of_folders_are_left_as_they_came_and_others_decoded() -> None:
+    assert as_sent(b"/caf%c3%a9%2F%41%2e%5c%25/%ff") == "/caf\u00e9%2FA%2e%5c%/\ufffd"
 
 
 # --- root path --------------------------------------------------------------------------------

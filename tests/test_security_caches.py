@@ -144,7 +144,7 @@ def test_nobody_gets_anothers_page_number_or_cookie_from_a_cache(
         "redis_url": store_url,
         "secret": SECRET,
         "room": room,
-        "capacity": INSIDE,
+        "capacity": INSIDE + 3,
         "status_code": status_code,
         "session_seconds": 6,  # passes are renewed meanwhile, so that new cookies go out
     }

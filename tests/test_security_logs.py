@@ -11,7 +11,18 @@ import redis
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, bearer, is_inside, join, page_data, status, uvicorn
+from tests.gates import (
+    API,
+    DEADLINE_SECONDS,
+    Server,
+    bearer,
+    is_inside,
+    join,
+    page_data,
+    status,
+    told_by_the_store,
+    uvicorn,
+)
 from tests.waiting import until
 from waitroom.tickets import Ticket, Tokens, new_id
 
@@ -80,7 +91,7 @@ def lives_through(given: Given, store: str) -> None:
             nosy.get(f"{API}/status", headers={b"Authorization": f"Bearer {token}".encode("latin-1")})
             nosy.cookies.clear()
         join(nosy)
-        assert inside.delete(f"{API}/ticket").status_code == 204
+        assert told_by_the_store(lambda: inside.delete(f"{API}/ticket")).status_code == 204
         until(lambda: is_inside(waiting.get("/")))
         nosy.post("/checkout", content="card=4111")
         with redis.Redis.from_url(store) as client:

@@ -22,8 +22,7 @@ from waitroom import tickets
 from waitroom.cookies import Cookies
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings, load
-from waitroom.tickets import Credential, Pass, Ticket, Tokens
-from waitroom.window import LARGEST_NUMBER
+from waitroom.tickets import HIGHEST_NUMBER, Credential, Pass, Ticket, Tokens, new_id
 
 pytestmark = pytest.mark.usefixtures("patience")
 
@@ -173,12 +172,12 @@ def test_signatures_are_compared_by_the_library_in_constant_time() -> None:
 
 
 def test_the_longest_cookie_fits_into_a_browser() -> None:
-    """4,096 bytes of name and value (RFC 6265, 6.1); more than half of the token's own limit is never used."""
-    longest = LARGEST_NUMBER
-    room = "r" * 40
+    """4,096 bytes of name and value (RFC 6265, 6.1), in the year 5138, a million resets from now."""
+    number, time, span, id, room = HIGHEST_NUMBER, 10**14, 10**12, new_id(), "r" * 40
+    early, late = f"{1:016}-abcdef", f"{10**15:016}-abcdef"
     made: list[Credential] = [
-        Pass(longest, f"{longest:016}-abcdef", longest, "i" * 22, longest, longest, longest, longest, True),
-        Ticket(longest, f"{longest:016}-abcdef", longest, "i" * 22, longest, longest, missed=True),
+        Pass(10**6, early, number, id, time, time, span, span, first=True, confirmed=late),
+        Ticket(10**6, late, number, id, time, number, missed=True),
     ]
     keep = Cookies(load(room=room, cookie_name="n" * 40))
     scope = {"scheme": "https", "headers": []}

@@ -8,9 +8,13 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+import uvloop
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tests import stores
 from tests.conftest import SECRET
@@ -19,7 +23,7 @@ from tests.rooms import Line
 from waitroom.connections import CONNECTIONS
 from waitroom.errors import StoreError, StoreUnusableError
 from waitroom.settings import load
-from waitroom.store import KEYS, Store
+from waitroom.store import KEYS, Joined, Store
 from waitroom.tickets import new_id
 
 StoreOf = Callable[[str], Store]
@@ -109,6 +113,27 @@ async def test_who_waits_too_long_for_a_connection_is_told_so(any_store_url: str
             await store.sync(0)
         admin.execute_command("CLIENT UNPAUSE")
     assert (await first)[0].issued == 0
+
+
+def test_a_connection_that_uvloop_has_closed_is_made_anew(any_store_url: str, room: str) -> None:
+    """It raises no OSError where something is written to one."""
+    shop = Line(any_store_url, load(redis_url=any_store_url, secret=SECRET, room=room))
+
+    async def use() -> None:
+        assert await shop.join("number") == [Joined(1, 0, 0)]
+        client: Any = shop.store._link()._client
+        (connection,) = client.connection_pool._available_connections
+        connection._writer.transport.abort()
+        assert (await shop.join("number"))[0].number == 2
+        connection._writer.transport.abort()
+        connection.retry = Retry(NoBackoff(), 0)
+        with pytest.raises(StoreError, match=r"can't be reached: .*the handler is closed"):
+            await shop.join("number")
+        assert (await shop.join("number"))[0].number == 3
+        await shop.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(use())
 
 
 async def test_what_a_store_is_and_what_its_clock_says(shop: Line) -> None:

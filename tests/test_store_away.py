@@ -1,15 +1,13 @@
 """The store stops, dies, hangs and comes back: those inside notice nothing, the others get a page (P6)."""
 
-import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import redis
 from starlette.types import Message
 
 from tests import stores
@@ -27,6 +25,7 @@ from tests.gates import (
     takes_number,
 )
 from tests.sites import site
+from tests.stores import Box
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import load
 from waitroom.tickets import Pass, Tokens
@@ -40,35 +39,10 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAITROOM_STORE_TIMEOUT_SECONDS", "2")
 
 
-class Box:
-    """A machine with a Redis on it that writes everything to its disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder}/redis.sock"
-        self._folder = folder
-        self._running = ExitStack()
-        self._pid = 0
-
-    def start(self) -> None:
-        durable = ("--appendonly", "yes", "--appendfsync", "always")
-        self._running.enter_context(stores.redis_server(self._folder, *durable))
-        with redis.Redis.from_url(self.url) as client:
-            self._pid = int(client.info("server")["process_id"])
-
-    def stop(self) -> None:
-        self._running.close()
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self.stop()
-
-    def signal(self, number: int) -> None:
-        os.kill(self._pid, number)
-
-
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    machine = Box(tmp_path)
+    """It writes everything to its disk."""
+    machine = Box(tmp_path, *stores.DURABLE)
     machine.start()
     yield machine
     machine.stop()

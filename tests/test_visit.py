@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, join, status, told_by_the_store, uvicorn
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,7 +56,7 @@ def somebody(server: Server) -> Somebody:
 @contextmanager
 def full_site(any_store_url: str, room: str, **settings: Any) -> Iterator[tuple[Server, Somebody]]:
     """A site for one, and the one who is in."""
-    gate = {"redis_url": any_store_url, "secret": "s" * 32, "room": room, "capacity": 1, "sync_seconds": 0.1}
+    gate = {"redis_url": any_store_url, "secret": SECRET, "room": room, "capacity": 1, "sync_seconds": 0.1}
     with uvicorn(**{"app": "tests.sites:starlette_site", **gate, **settings}) as server:
         inside = somebody(server)
         assert inside.status()["status"] == "active"

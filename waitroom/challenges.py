@@ -11,6 +11,7 @@ import json
 import secrets
 from base64 import b64decode
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ def is_installed() -> bool:
     return find_spec("altcha") is not None
 
 
+@cache
 def worker() -> bytes:
     """Read the script that solves challenges in a page's worker."""
     return next(path for path in WORKER_FILES if path.is_file()).read_bytes()

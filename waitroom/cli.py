@@ -225,7 +225,7 @@ def status(as_json: bool, watch: bool, **flags: Any) -> None:
     """Look at rooms without touching them; with `--room`, at that one alone."""
     only = flags.pop("room")
     # Looking needs no signing key, but real stores ask for one in the settings; nor does it need paths.
-    rooms = _rooms({"secret": "-" * 32, **flags}, service=True)
+    rooms = _rooms({"secret": secrets.token_urlsafe(32), **flags}, service=True)
     try:
         looked_at = find_rooms(rooms, only)
         if watch:

@@ -80,7 +80,8 @@ class Link:
         self._patience: float = options.pop("timeout", SOCKET_SECONDS)
         self._turns = asyncio.Semaphore(self._connections)
         # Not after a timeout: whoever asked has given up long ago, and a store that wakes up runs both.
-        options["retry"] = Retry(NoBackoff(), 1, (exceptions.ConnectionError,))
+        ended: Any = (exceptions.ConnectionError, RuntimeError)  # the second is uvloop's, see below
+        options["retry"] = Retry(NoBackoff(), 1, ended)
         self.sentinels: list[Redis] = []
         self._client: Redis | RedisCluster
         if self.where.kind == "cluster":
@@ -126,6 +127,9 @@ class Link:
             ) from error
         try:
             return await self._client.execute_command(*command, **options)
+        except RuntimeError as error:
+            # uvloop's word for a connection that has ended just now, where others raise an OSError.
+            raise exceptions.ConnectionError(str(error)) from error
         finally:
             self._turns.release()
 

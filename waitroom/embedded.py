@@ -10,6 +10,7 @@ after `share()` needs; a helper that is forked and forgotten keeps the server al
 """
 
 import fcntl
+import logging
 import multiprocessing
 import os
 import secrets
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +40,8 @@ LONGEST_SOCKET = 100
 # The keeper runs without site-packages, the user's settings and the environment's.
 ISOLATED = ("-I", "-S")
 
+log: logging.Logger = logging.getLogger("waitroom")
+
 
 class EmbeddedServer:
     """One process's share in the embedded server.
@@ -51,6 +55,26 @@ class EmbeddedServer:
         self.secret: str = _secret(home)
         self._home = home
         self._lock: int | None = lock
+        self._reviving: threading.Thread | None = None
+        self._said = ""
+
+    def revive(self) -> None:
+        """See to it that the server runs again, empty, where its keeper gave up or was killed.
+
+        Does not wait for it; the log tells what is in the way, once.
+        """
+        if self._lock is None or (self._reviving and self._reviving.is_alive()):
+            return
+        self._reviving = threading.Thread(target=self._await_server, name="waitroom embedded", daemon=True)
+        self._reviving.start()
+
+    def _await_server(self) -> None:
+        try:
+            _await_server(self._home)
+        except (EmbeddedError, OSError) as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("the embedded server does not come back: %s", error)
 
     def close(self) -> None:
         """Give up the share; the server ends with the last one. Closing again does nothing."""
@@ -65,7 +89,8 @@ def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServe
 
     `owner` is the process id that all workers of the app agree on (see `owner_pid`); it names the folder,
     unless `folder` does, which must be the server's alone. A server that dies is replaced at the same url by
-    an empty one; if it dies within a second of its start, or its keeper is killed, by the next `share()`.
+    an empty one; if it dies within a second of its start, or its keeper is killed, by the next `share()` or
+    `revive()`.
 
     Raises EmbeddedError: no server is installed, it doesn't start, or the folder is not ours alone.
     """

@@ -37,6 +37,8 @@ class Hindrance:
 
     kind: Literal["challenge", "refused"]
     seconds: int
+    is_used: bool = False
+    """The proof that was shown has got its number before: a new one is needed, which waits anew."""
 
 
 class Guard:
@@ -83,9 +85,11 @@ class Guard:
         left = proof.issued_at + TIMED_SECONDS * 1000 - self._snapshot.now()
         if left > 0:
             return Hindrance("challenge", 1 + left // 1000)
-        if self._timed.take(asker.client) and await self._spend(f"proof-{proof.id}", 0):
-            return None
-        return Hindrance("challenge", min(TIMED_SECONDS, self._timed.seconds_left(asker.client)))
+        if not self._timed.take(asker.client):
+            return Hindrance("challenge", min(TIMED_SECONDS, self._timed.seconds_left(asker.client)))
+        if not await self._spend(f"proof-{proof.id}", 0):
+            return Hindrance("challenge", TIMED_SECONDS, is_used=True)
+        return None
 
     async def _spend(self, pad: str, slot: int) -> bool:
         """Use something up, in the store, so that no other process takes it again; raises StoreError."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 MINUTE = 60.0
 MOST_COUNTED = 50_000
-"""Numbers that are remembered, all clients' together: some 15 MB. Beyond that the oldest are forgotten first."""
+"""Numbers that are remembered, all clients' together: less than 20 MB. Beyond that the oldest are forgotten first."""
 
 
 class JoinLimit:

@@ -15,7 +15,7 @@ from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
-from waitroom.paths import strip_root
+from waitroom.paths import as_sent, strip_root
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
@@ -147,7 +147,10 @@ class WaitingRoomMiddleware:
         await site(scope, receive, send)
 
     def _gates_of(self, scope: Scope, path: str) -> list[Gate]:
-        gates = [self._gates[room] for room in self._areas.rooms_of(path)]
+        rooms = set(self._areas.rooms_of(path))
+        if sent := as_sent(scope.get("raw_path") or b""):
+            rooms.update(self._areas.rooms_of(strip_root(sent, scope.get("root_path", ""))))
+        gates = [self._gates[room] for room in sorted(rooms)]
         return [] if gates and self._bypass is not None and self._bypass(scope) else gates
 
     async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:

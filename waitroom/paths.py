@@ -8,8 +8,9 @@ it is written, are excluded. What nobody can read for certain is gated.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from unicodedata import category, normalize
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from waitroom.errors import SettingsError
 
@@ -17,6 +18,10 @@ from waitroom.errors import SettingsError
 # characters, that is read in other spellings than its own. What goes beyond is no link that a site gives out.
 MOST_ROUNDS = 3
 LONGEST_SPELLING = 2048
+LONGEST_READINGS = 20_000
+"""Characters in all the ways to read one path together; where there are more, nobody looks at them all."""
+
+Step = Callable[[str], str]
 
 _PLAIN = re.compile(r"/[a-z0-9_~!$&'()*+,=:@./-]*")
 _DOUBT = re.compile(
@@ -28,6 +33,9 @@ _DOUBT = re.compile(
 _PARAMETERS = re.compile(r"[;?#].*", re.DOTALL)
 _TRAILING = re.compile(r"(?<=[^/. ])[. ]++(?=/|\Z)")
 _SLASHES = re.compile(r"//+")
+_HOST = re.compile(r"\A//+[^/]*")
+_DOT = re.compile("%2e", re.IGNORECASE)
+_STRUCTURE = re.compile(rb"%(?=2[ef]|5c)", re.IGNORECASE)
 _BARRED = re.compile(r"[?#;\\]|[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
 
@@ -95,13 +103,23 @@ def strip_root(path: str, root_path: str) -> str:
     return path
 
 
+def as_sent(raw_path: bytes) -> str | None:
+    """The path with escaped slashes, backslashes and dots left as they came; None where it has none of them.
+
+    The server has decoded them, but what stands behind may look for folders first and decode then, or not at all:
+    `/a%2fb/../c` is `/a/c` to some, and `/c` to others.
+    """
+    kept, count = _STRUCTURE.subn(b"%25", raw_path)
+    return unquote_to_bytes(kept).decode("utf-8", "replace") if count else None
+
+
 def normalise(path: str) -> str:
     """The path as the most lenient server or framework might read it: every step taken.
 
     Decoded until stable (at most MOST_ROUNDS times), case and compatibility forms folded, backslashes turned,
     cut at parameters, freed of trailing dots and spaces, slashes collapsed, `.` and `..` resolved.
     """
-    path = _fold(path)
+    path = _turn(_fold(path))
     for _ in range(MOST_ROUNDS):
         path = _decode(path)
     return _resolve(_collapse(_trim(_cut(path))))
@@ -155,37 +173,45 @@ def _is_below(path: str, root: str) -> bool:
 
 def readings(path: str) -> set[str] | None:
     """Every way to read the path, folded as patterns are; None where nobody could be certain of them."""
-    if len(path) > LONGEST_SPELLING or path[:1] not in ("", "/"):
+    if _is_beyond_reading(path):
         return None
     folded = _fold(path) or "/"
     if _is_plain(folded):
         return {folded}
-    decoded = _decodings(folded, _decode)
-    if decoded is None:
+    decoded = _decodings(_turn(folded), _decode)
+    if decoded is None or any(map(_is_doubtful, _cut_or_not(decoded))):
         return None
-    cut = {*decoded, *map(_cut, decoded)}
-    if any(map(_is_doubtful, cut)):
-        return None
-    return _normalised(cut)
+    # Folding and turning are steps too: who takes a backslash for a letter resolves another ".." than who does not.
+    found = _in_any_order({path, *decoded}, (unquote, _fold, _visible, _turn, *_STEPS))
+    return None if found is None else set(map(_fold, found))
 
 
 def exact_readings(path: str) -> set[str] | None:
     """Every way to read a path for which capitals and marks make a difference; None as for `readings`."""
+    if _is_beyond_reading(path):
+        return None
     if _is_plain(path):
         return {path}
     decoded = _decodings(path or "/", unquote)
-    return None if decoded is None else _normalised({*decoded, *map(_cut, decoded)})
+    return None if decoded is None else _in_any_order(set(decoded), (unquote, *_STEPS))
 
 
-def _normalised(forms: set[str]) -> set[str]:
-    found = set(forms)
-    # Twice collapsed: resolving may come before or after, and uncovers new slashes.
-    for step in (_trim, _collapse, _resolve, _collapse):
-        found.update([step(reading) for reading in found])
+def _is_beyond_reading(path: str) -> bool:
+    return len(path) > LONGEST_SPELLING or path[:1] not in ("", "/")
+
+
+def _in_any_order(forms: set[str], steps: Sequence[Step]) -> set[str] | None:
+    """All that the steps make of these forms, whichever is taken when; None where that is too much."""
+    found, new = set[str](), _cut_or_not(forms)
+    while new:
+        found |= new
+        if sum(map(len, found)) > LONGEST_READINGS:
+            return None
+        new = _cut_or_not({step(form) for form in new for step in steps}) - found
     return found
 
 
-def _decodings(form: str, decode: Callable[[str], str]) -> list[str] | None:
+def _decodings(form: str, decode: Step) -> list[str] | None:
     """The path decoded never, once, twice … until stable; None if it doesn't get there."""
     forms = [form]
     while (decoded := decode(forms[-1])) != forms[-1]:
@@ -202,23 +228,45 @@ def _is_doubtful(form: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    """Without differences of case, of compatibility forms, of invisible marks, of slash and backslash.
+    """Without differences of case, of compatibility forms, of invisible marks.
 
     Character by character: what a pattern matched before, it matches after; and whole texts full of combining
     marks would take quadratic time to put in order.
     """
     if text.isascii():
-        return text.lower().replace("\\", "/")
-    visible = "".join([normalize("NFKD", char) for char in text if category(char) != "Cf"])
-    return visible.casefold().replace("\\", "/")
+        return text.lower()
+    return "".join(map(_compatible, _visible(text))).casefold()
+
+
+def _visible(text: str) -> str:
+    return text if text.isascii() else "".join(map(_seen, text))
+
+
+@lru_cache(4096)  # characters: one path has few different ones, and is folded in many readings
+def _compatible(char: str) -> str:
+    return normalize("NFKD", char)
+
+
+@lru_cache(4096)
+def _seen(char: str) -> str:
+    return "" if category(char) == "Cf" else char
+
+
+def _turn(form: str) -> str:
+    return form.replace("\\", "/")
 
 
 def _decode(form: str) -> str:
-    return _fold(unquote(form))
+    return _turn(_fold(unquote(form)))
 
 
 def _cut(form: str) -> str:
     return _PARAMETERS.sub("", form)
+
+
+def _cut_or_not(forms: Iterable[str]) -> set[str]:
+    """The forms as they are, and cut at what may end a path: not all that stands behind takes each for its end."""
+    return {part for form in forms for part in (form, *(form.partition(mark)[0] for mark in ";?#"))}
 
 
 def _trim(form: str) -> str:
@@ -227,6 +275,16 @@ def _trim(form: str) -> str:
 
 def _collapse(form: str) -> str:
     return _SLASHES.sub("/", form)
+
+
+def _unhost(form: str) -> str:
+    """Without a host: what reads a path as a URL (JavaScript's, PHP's, Python's) sees one in `//host/path`."""
+    return _HOST.sub("", form) or "/"
+
+
+def _undot(form: str) -> str:
+    """With escaped dots decoded and nothing else, as URL parsers read them when they resolve `..`."""
+    return _DOT.sub(".", form)
 
 
 def _resolve(form: str) -> str:
@@ -241,6 +299,9 @@ def _resolve(form: str) -> str:
         elif segment != ".":
             resolved.append(segment)
     return "/" + "/".join(resolved)
+
+
+_STEPS: tuple[Step, ...] = (_trim, _undot, _collapse, _resolve, _unhost)
 
 
 def _either_slash(pattern: str) -> tuple[str, ...]:

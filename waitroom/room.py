@@ -79,7 +79,7 @@ class WaitingRoom:
     def _open(self, store: Store, keys: Sequence[str]) -> None:
         settings = self.settings
         self._store = store
-        self.snapshot = Snapshot(store, settings.sync_seconds, lambda: self.sessions.keep_open())
+        self.snapshot = Snapshot(store, settings.sync_seconds, self._each_sync)
         self.sessions = Sessions(
             store,
             self.snapshot,
@@ -94,6 +94,11 @@ class WaitingRoom:
         self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
+
+    def _each_sync(self) -> bool:
+        if self._embedded is not None and self.outage.is_on():
+            self._embedded.revive()
+        return self.sessions.keep_open()
 
     async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
         """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""
@@ -226,7 +231,7 @@ class WaitingRoom:
     async def _number_for(self, proof: Proof, asker: Asker) -> Decision:
         hindrance = await self.guard.check(asker, proof)
         if hindrance:
-            return self._hindered(hindrance, proof, new=False)
+            return self._hindered(hindrance, proof)
         id = new_id()
         issued = await self._joins.ask(("enter", id))
         ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
@@ -248,14 +253,18 @@ class WaitingRoom:
             issued = window, joined = await self._joins.ask(("first", id))
             if joined.number:
                 return self._entered(self._ticket(issued, id, missed), joined.pass_ends, first=True)
-        proof = Proof(new_id(), self.snapshot.now(), missed)
         if hindrance:
-            return self._hindered(hindrance, proof, new=True)
+            return self._hindered(hindrance, None, missed)
+        proof = Proof(new_id(), self.snapshot.now(), missed)
         return Held("first", self._places.unnumbered(window), proof, new=True)
 
-    def _hindered(self, hindrance: Hindrance, proof: Proof, new: bool) -> Held:
+    def _hindered(self, hindrance: Hindrance, shown: Proof | None, missed: bool = False) -> Held:
+        """Hold who gets no number yet; the proof that was shown goes on waiting, unless it was used."""
         place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
-        return Held(hindrance.kind, place, proof, new)
+        if shown and not hindrance.is_used:
+            return Held(hindrance.kind, place, shown, new=False)
+        missed = shown.missed if shown else missed
+        return Held(hindrance.kind, place, Proof(new_id(), self.snapshot.now(), missed), new=True)
 
     # -- the API ----------------------------------------------------------------------------------
 
@@ -275,8 +284,7 @@ class WaitingRoom:
             raise NotYetError("numbers go to those first who were held while the store was away")
         hindrance = await self.guard.check(asker, proof)
         if hindrance:
-            kept = proof or Proof(new_id(), self.snapshot.now())
-            raise HinderedError(self._hindered(hindrance, kept, new=kept is not proof))
+            raise HinderedError(self._hindered(hindrance, proof))
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)

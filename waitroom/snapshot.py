@@ -52,6 +52,8 @@ class Snapshot:
         self._asked_at = self._back_at = float("-inf")
         # Since when the log says that the store is away.
         self._told_since: datetime | None = None
+        # The newest epoch of which the log says that something was lost before it.
+        self._told_epoch = ""
 
     def now(self) -> int:
         """The store's clock in ms; before the first contact this machine's, as there is no better."""
@@ -68,6 +70,12 @@ class Snapshot:
         """Take over a window that a script answered with, unless a later one is known."""
         if self.window is None or window.at >= self.window.at:
             self.window = window
+        if window.settling and window.newest.name > self._told_epoch:
+            self._told_epoch = window.newest.name
+            log.warning(
+                "the store has lost something that was known of the line, or may have: nobody is called for some "
+                "seconds, until those who have a place have reported; no place is lost"
+            )
 
     def end(self, session: str, until: int) -> None:
         """Refuse a session's copies from now on, without waiting for the next sync."""
@@ -175,19 +183,14 @@ class Snapshot:
         # A store that answers late is as good as away: the next calls would be late as well.
         if self.away_since is not None and in_time:
             await self._store.check()  # the sync may be all that it does not refuse
-            self._return(window.at)
+            self._back_at = time.monotonic()
+            self._outage = self._lost_at, window.at
+            self.away_since = self.error = None
         elif self._told_since is not None and answered_at - self._back_at >= STEADY_SECONDS:
             log.warning(
                 "the store is back; it was away since %s", self._told_since.isoformat(timespec="seconds")
             )
             self._told_since = None
-
-    def _return(self, at: int) -> None:
-        """Note that the store is back; the log hears of it when it has stayed for a while."""
-        if self.away_since is not None:
-            self._back_at = time.monotonic()
-            self._outage = self._lost_at, at
-            self.away_since = self.error = None
 
     def _take_over(self, ended: dict[str, int]) -> None:
         """A session that has ended stays so, also where the store has lost the list."""

@@ -149,6 +149,8 @@ class Store:
         # Connections belong to the event loop that they were made in.
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._checked = False
+        # A store that has lost its count begins it again.
+        self._listed_in = ""
 
     async def join(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Joined]]:
         """Hand out numbers for (how, id) pairs, in their order; `how` is number, enter or first."""
@@ -191,7 +193,7 @@ class Store:
         """
         counts = self.counters.take()
         try:
-            window, ended = await self._run("sync", [ended_version, counts])
+            window, ended = await self._run("sync", [ended_version, self._listed_in, counts])
         except BaseException:  # also where whoever reads is cancelled
             self.counters.put_back(counts)
             raise
@@ -202,6 +204,7 @@ class Store:
             )
         if ended is None:
             return window, Synced(None)
+        self._listed_in = window.newest.name
         return window, Synced(
             {id: _milliseconds(end) for id, end in zip(ended[::2], ended[1::2], strict=True)}
         )

@@ -61,12 +61,19 @@ local function prolong_leases()
   end
 end
 
+local function highest_issued()
+  local highest = 0
+  for _, epoch in ipairs(room.epochs) do
+    highest = math.max(highest, epoch.issued)
+  end
+  return highest
+end
+
 -- Numbers go on from the highest that is known, so that no page counts backwards.
 local function open_epoch(why)
-  local stamp, highest = now, 0
+  local stamp, highest = now, highest_issued()
   for _, epoch in ipairs(room.epochs) do
     stamp = math.max(stamp, time_of(epoch.name) + 1)
-    highest = math.max(highest, epoch.issued)
   end
   if room.over ~= '' then
     stamp = math.max(stamp, time_of(room.over) + 1)
@@ -78,6 +85,14 @@ local function open_epoch(why)
   room.entered_known, room.entered_found = entered + count_unseen(), entered
   room.opened, room.opened_at = why, now
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
+end
+
+-- Of an epoch that began before the first ticket came nobody may have a number yet.
+local function skip_known_numbers()
+  local newest, highest = room.newest, highest_issued()
+  if newest.issued == newest.floor and newest.issued < highest then
+    newest.issued, newest.called, newest.floor = highest, highest, highest
+  end
 end
 
 local function heed_process()
@@ -108,6 +123,8 @@ local function heal()
     open_epoch((known or is_told) and 'lost' or 'new')
   elseif is_loss or is_behind or is_behind_tickets then
     open_epoch('lost')
+  elseif is_told then
+    skip_known_numbers()
   end
   if known and known[1] < room.newest.name then
     heed_process()

@@ -1,0 +1,30 @@
+"""All harnesses by name, each with the inputs it starts from: what atheris runs at length, and the tests in short."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.fuzzing import credentials, messages, places
+
+
+@dataclass(frozen=True)
+class Harness:
+    """`run` raises where something is wrong; `longest` is the most bytes that are worth trying.
+
+    `share` is how much of a long run it gets, in per cent: the quick ones get more.
+    """
+
+    run: Callable[[bytes], None]
+    seeds: Sequence[bytes]
+    longest: int
+    share: int
+
+
+HARNESSES = {
+    "tokens": Harness(credentials.tokens, credentials.TOKEN_SEEDS, 320, 44),
+    "cookies": Harness(credentials.cookies, credentials.COOKIE_SEEDS, 400, 5),
+    "paths": Harness(places.paths, places.PATH_SEEDS, 40, 2),
+    "rooms": Harness(places.rooms, places.ROOM_SEEDS, 40, 2),
+    "requests": Harness(messages.requests, messages.REQUEST_SEEDS, 400, 20),
+    "queries": Harness(messages.queries, messages.QUERY_SEEDS, 200, 20),
+    "forwarding": Harness(messages.forwarding, messages.FORWARDING_SEEDS, 400, 7),
+}
