@@ -10,7 +10,7 @@ from tests.models.search import Found, search
 
 Model = Line | Sessions
 MOST = 1_000_000
-"""States after which a search ends that has no end of its own within minutes; they take some 1.5 GB."""
+"""States after which a search ends that has no end of its own within minutes; they take some 0.8 GB."""
 
 
 @dataclass(frozen=True)
