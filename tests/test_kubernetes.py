@@ -405,7 +405,6 @@ def test_the_line_is_on_the_volume(image: Image, tmp_path: Path) -> None:
         assert join(two).json()["number"] == 2
         two.cookies.clear()
 
-
         def is_active() -> bool:
             again = status(two, headers=bearer(ticket["ticket"])).json()
             assert again["number"] == 1

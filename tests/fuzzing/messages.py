@@ -55,9 +55,7 @@ def requests(data: bytes) -> None:
 
 
 def _routes() -> Routes:
-    settings = [
-        load(room=name, redis_url="redis://127.0.0.1:1", secret=SECRET) for name in ("shop", "sale")
-    ]
+    settings = [load(room=name, redis_url="redis://127.0.0.1:1", secret=SECRET) for name in ("shop", "sale")]
     return Routes([Api(WaitingRoom(each), Cookies(each), CORS) for each in settings])
 
 
