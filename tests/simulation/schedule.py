@@ -354,8 +354,7 @@ class Schedule:
         for process in self.processes:
             process.is_cut, process.next_fault = False, None
         for visitor in self.visitors:
-            if visitor.stage == "inside":
-                visitor.stays = min(visitor.stays, 2)
+            visitor.stays = min(visitor.stays, 1)
         until = self.world.true + self._patience()
         while any(self._is_in_line(visitor) for visitor in self.visitors):
             if self.world.true > until:

@@ -98,11 +98,16 @@ end
 local function heed_process()
   local is_first = room.opened == 'tickets' -- what had to be feared so far
   room.opened = 'processes'
-  if is_first or memory.inside >= room.inside_known then
+  if is_first then
+    -- Who has come back meanwhile may not be among those that this process knew of.
+    room.inside_known = math.min(room.inside_known, memory.inside + room.inside_found)
+    room.entered_known = math.min(room.entered_known, memory.entered + room.entered_found)
+    room.known_at = memory.clock
+  elseif memory.inside >= room.inside_known then
     room.inside_known = memory.inside
-    room.known_at = math.max(is_first and 0 or room.known_at, memory.clock)
+    room.known_at = math.max(room.known_at, memory.clock)
   end
-  room.entered_known = math.max(is_first and 0 or room.entered_known, memory.entered)
+  room.entered_known = math.max(room.entered_known, memory.entered)
 end
 
 -- Where no process remembers, as many could be inside as ever may be.

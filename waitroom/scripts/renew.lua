@@ -22,6 +22,9 @@ end
 
 local function renew(session)
   local id, entered_at, is_first, confirms = session[4], session[7], session[8], session[9]
+  if pass_end(entered_at, rules.lease_us) <= now then
+    return 0
+  end
   if not redis.call('ZSCORE', INSIDE, id) and not is_back(session, is_first) then
     return 0
   end
@@ -30,9 +33,6 @@ local function renew(session)
   end
   local is_short = not confirms and redis.call('ZSCORE', FIRST, id)
   local ends = pass_end(entered_at, is_short and rules.first_lease_us or rules.lease_us)
-  if ends <= now then
-    return 0
-  end
   redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
   return text(ends)
 end
