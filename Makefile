@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths mutants faults-under-load audit screenshots readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths mutants faults-under-load audit screenshots model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ audit: $(VENV)/.audit ## look up known holes in what the image installs; offline
 mutants: $(VENV)/.dev ## how many small faults in paths, tickets and window the tests notice
 	@$(PIP) --group mutation
 	$(BIN)/python -m tests.mutants
+
+model: $(VENV)/.dev ## search how a room survives what its store loses, state by state; some minutes
+	$(BIN)/python -m tests.models
 
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images

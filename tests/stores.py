@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -308,6 +308,13 @@ class Clustered:
 
     url: str
     nodes: dict[int, "subprocess.Popen[bytes]"]
+    starts: "dict[int, Callable[[], subprocess.Popen[bytes]]]"
+
+    def lose(self, port: int) -> None:
+        """Kill a node and start it again with its slots and none of its data."""
+        self.nodes[port].kill()
+        self.nodes[port].wait(DEADLINE_SECONDS)
+        self.nodes[port] = self.starts[port]()
 
     def node(self, port: int) -> "redis.Redis":
         return redis.Redis(LOOPBACK, port, decode_responses=True)
@@ -329,6 +336,7 @@ def clustered(
 ) -> Iterator[Clustered]:
     """Start a cluster whose first nodes share all slots; `empty` ones more have none."""
     with ExitStack() as stack:
+        starts: dict[int, Callable[[], subprocess.Popen[bytes]]] = {}
         nodes: dict[int, subprocess.Popen[bytes]] = {}
         clients: list[Any] = []
         count = primaries + empty
@@ -344,11 +352,13 @@ def clustered(
             flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--bind", LOOPBACK]
             flags += ["--repl-diskless-sync-delay", "0"]
             bus = ["--cluster-port", str(bus_port)]
-            nodes[port] = stack.enter_context(running(binary, home, *listen, *flags, *bus, *arguments))
+            command = (binary, home, *listen, *flags, *bus, *arguments)
+            starts[port] = lambda command=command: stack.enter_context(running(*command))  # type: ignore[misc]
+            nodes[port] = starts[port]()
             clients.append(stack.enter_context(redis.Redis(LOOPBACK, port, decode_responses=True, **options)))
         _gather(list(nodes), clients, primaries)
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in nodes)
-        yield Clustered(f"{'rediss' if certified else 'redis'}+cluster://{hosts}", nodes)
+        yield Clustered(f"{'rediss' if certified else 'redis'}+cluster://{hosts}", nodes, starts)
 
 
 def _gather(ports: list[int], clients: list[Any], primaries: int) -> None:

@@ -354,6 +354,18 @@ async def test_p4_time_without_the_store_is_nobodys_turn(open_shop: MakeShop) ->
     assert await line.claim(called) == ["active"]
 
 
+async def test_p4_time_that_is_lost_with_the_store_is_nobodys_turn(open_shop: MakeShop) -> None:
+    """Store and processes were down for an hour, and the store has kept what it knew."""
+    shop = open_shop()
+    (called,) = await shop.process().tickets(1)
+    shop.clock.advance(3600)
+    shop.history = "two"
+    line = shop.process()
+    await line.look()
+    shop.clock.advance(SETTLE)
+    assert await line.claim(called) == ["active"]
+
+
 async def test_p6_who_was_let_in_without_the_store_is_inside_when_it_is_back(open_shop: MakeShop) -> None:
     shop = open_shop(capacity=1)
     line = shop.process()

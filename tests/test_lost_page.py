@@ -42,7 +42,7 @@ async def leave(page: Page, url: str) -> None:
 
 
 async def test_p3_p4_the_page_during_a_loss(browser: Browser, box: Box, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"capacity": 1, "settle_seconds": 4}
+    settings: dict[str, Any] = {"capacity": 1, "settle_seconds": 3}
     async with shop(tmp_path, box.url, **settings) as (crowd, (server,)):
         (guest,) = await crowd.takes_numbers(1, "guest")
         pages = [await browser.new_page() for _ in range(2)]

@@ -27,7 +27,6 @@ def a_pass(number: int, epoch: str = FIRST) -> Pass:
 def test_who_was_told_nothing_has_nothing_to_tell() -> None:
     assert told(Memory()) == {
         "generation": 1,
-        "over": "",
         "epochs": [],
         "inside": 0,
         "entered": 0,
@@ -47,7 +46,6 @@ def test_views_merge_by_the_greater_in_any_order() -> None:
         memory.learn(*view)
     assert told(memory) | {"failed": False} == {
         "generation": 2,
-        "over": "",
         "epochs": [[FIRST, 7, 7, 4], [SECOND, 9, 8, 7]],
         "inside": 4,
         "entered": 1,

@@ -82,7 +82,6 @@ class Memory:
         """Write it down as the scripts read it."""
         memory: dict[str, Any] = {
             "generation": self._generation,
-            "over": self._over,
             "epochs": [(name, *self._epochs[name]) for name in sorted(self._epochs)],
             "inside": self._inside,
             "entered": self._entered,

@@ -3,7 +3,7 @@
 -- memory  clock       the latest time that the store told the caller
 --         failed      whether the caller's last call failed
 --         expected    what it should tell by now, from the time that has passed on the caller's machine
---         generation, over, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
+--         generation, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
 --         told        {epoch, issued, called, generation} out of signed tickets and passes, where they go beyond that
 --
 -- All of it only ever grows, so that views merge by taking the greater, in any order and any number of times.
@@ -141,6 +141,9 @@ local function heal()
   if not before then
     open_epoch((memory.epochs[1] or is_told) and 'lost' or 'new')
   elseif is_loss or is_behind or is_behind_tickets then
+    if not memory.failed then -- else it was skipped before
+      skip_unreached()
+    end
     open_epoch('lost')
   elseif is_told then
     skip_known_numbers()

@@ -224,6 +224,14 @@ local function keep_room()
   end
 end
 
+-- Since the last script that this store knows of nobody could come in, as far as it knows.
+local function skip_unreached()
+  if room.clock > 0 then
+    room.unreached = room.unreached + now - room.clock
+    reached = now - room.unreached
+  end
+end
+
 -- A clock that went back, as that of a replica may at a failover, goes on from where it was. One that jumped
 -- ahead would end every session: the caller knows how much time has passed since the store last told it.
 local function tell_time()
@@ -240,10 +248,10 @@ local function tell_time()
     now = math.max(last, memory.expected)
   end
   room.shift = now - time
-  if memory.failed and room.clock > 0 then
-    room.unreached = room.unreached + now - room.clock
-  end
   reached = now - room.unreached
+  if memory.failed then
+    skip_unreached()
+  end
 end
 
 read_room()

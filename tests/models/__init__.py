@@ -1,0 +1,1 @@
+"""Small models of how a room survives what its store loses, searched state by state: `make model`."""
