@@ -34,6 +34,8 @@ def main() -> int:
         for seed in range(told.seed, told.seed + told.count):
             outcome = run_one(server, seed, parts())
             calls += outcome.calls
+            if (seed - told.seed + 1) % 10_000 == 0:
+                print(f"{seed - told.seed + 1} schedules, {broken} with a broken promise", file=sys.stderr)
             if outcome.broken:
                 broken += 1
             if outcome.broken or told.tell:
@@ -41,7 +43,7 @@ def main() -> int:
                     print(outcome.story)
                 print(f"seed {seed}: {outcome.broken or 'all promises were kept'}", flush=True)
             if outcome.broken and not told.go_on:
-                print(f"play it again: python -m tests.simulation --seed {seed} --count 1 --tell")
+                print(f"play it again: make simulate-faults SEED={seed} N=1")
                 break
         server.close()
     seconds = time.monotonic() - began

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.simulation.oracle import BrokenPromiseError
+from tests.simulation.account import BrokenPromiseError
 from tests.simulation.parts import Parts
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import Server
