@@ -48,6 +48,8 @@ class Oracle:
         """How many were ever given, by whatever history."""
         self.called_at: dict[Place, int] = {}
         self.was_sent_twice = False
+        self.presented: Pass | None = None
+        """The pass with which somebody comes to be renewed."""
         self.left: set[str] = set()
         """Who gave up a ticket, whether they heard so or not."""
         self.began: dict[str, int] = {}
@@ -308,6 +310,7 @@ class Oracle:
 
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
+        stood = {place for place, asked in self.lineage.door.items() if view.now - asked < DOOR}
         for (_, epoch, number, id, enters), (outcome, ends, entered_at) in zip(items, answers, strict=True):
             place = epoch, number
             if len(self.holders[place]) > 1:
@@ -326,7 +329,7 @@ class Oracle:
                 self.check(number > called, f"P4: {place} waits, and was called")
             elif outcome == "expired":
                 self._saw_expired(process, view, place, id)
-        self._check_door(view, items, answers)
+        self._check_door(view, stood, items, answers)
         return granted
 
     def _saw_active(
@@ -357,31 +360,28 @@ class Oracle:
         at = self.called_at.get(place)
         self.check(at is not None and now >= at + active, f"P4: {place} has expired; it was called at {at}")
 
-    def _check_door(self, view: View, items: Any, answers: Any) -> None:
+    def _check_door(self, view: View, stood: set[Place], items: Any, answers: Any) -> None:
         """P3: of two who stood at the door and asked at the same moment, the lower is not left there alone."""
-        entered = [
-            (item[1], item[2])
-            for item, answer in zip(items, answers, strict=True)
-            if answer[0] == "active"
-            and int(answer[2]) == view.now
-            and (item[1], item[2]) in self.lineage.door
-        ]
-        stayed = [
-            (item[1], item[2]) for item, answer in zip(items, answers, strict=True) if answer[0] == "door"
-        ]
+        stayed = set()
+        entered = set()
+        for (_, epoch, number, _, _), (outcome, _, entered_at) in zip(items, answers, strict=True):
+            if outcome == "door":
+                stayed.add((epoch, number))
+            elif outcome == "active" and int(entered_at) == view.now:
+                entered.add((epoch, number))
         for place in entered:
-            asked = self.lineage.door.pop(place, 0)
-            if view.now - asked < DOOR:
-                lower = [other for other in stayed if other < place and other in self.lineage.door]
-                self.check(not lower, f"P3: {place} entered while {lower} stood at the door")
+            self.lineage.door.pop(place, None)
+        if entered & stood and stayed & stood:
+            last, first = max(entered & stood), min(stayed & stood)
+            self.check(last < first, f"P3: {last} entered while {first} stood at the door")
 
     def _saw_renew(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
-        for (_, epoch, number, id, ends, known_in, entered_at, _, _), answer in zip(
-            items, answers, strict=True
-        ):
+        for item, answer in zip(items, answers, strict=True):
+            _, epoch, number, id, _, known_in, entered_at, _, _ = item
             session = self.sessions[id]
             if not int(answer):
-                self._check_refusal(process, view, session, ends)
+                assert self.presented is not None
+                self._check_refusal(process, view, session, self.presented.expires_at * 1000)
                 continue
             if id not in self.lineage.own:
                 self._find(session)
@@ -447,7 +447,8 @@ class Oracle:
         session = self.sessions[presented.id]
         now = max(self.latest_clock, process.now() * 1000)
         held = presented.expires_at * 1000 > now and not session.is_over
-        is_lost = presented.id in self.lineage.blurred
+        given, _ = session.lasts.get(presented.expires_at, (0, 0))
+        is_lost = presented.id in self.lineage.blurred or self.clock_lost_at >= given
         self.check(
             not held or is_lost or self._is_ended(presented.id),
             f"P6: {presented.id} holds a pass and is refused",

@@ -232,6 +232,7 @@ class Process:
         return self.window is not None and used.known_in != self.window.newest.name
 
     def _renew(self, used: Pass) -> Pass | None:
+        self.oracle.presented = used
         answer = self._ask(self.store.renew([(used, True)]))
         if answer is None or not answer[0]:
             return None

@@ -43,8 +43,11 @@ local function raise_floor(epoch, called)
   return floor == called
 end
 
--- The floor follows the calls, active_us later.
+-- The floor follows the calls, active_us later; after a loss not before all who stood at the door have asked again.
 local function raise_floors()
+  if room.opened ~= 'new' and now < settles_until() + DOOR_US then
+    return
+  end
   while true do
     local oldest = redis.call('LINDEX', CALLS, 0)
     if not oldest then break end
