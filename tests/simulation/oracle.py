@@ -6,6 +6,7 @@ who knew has called yet, the account says who knew: `Lineage.known`.
 
 import json
 import re
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import Lineage, Place, Registers, Remembered, Session, View
@@ -249,8 +250,11 @@ class Oracle:
         elif is_news and lineage.opened != "processes":
             lineage.opened = "tickets"
             lineage.known = set(self.sessions)
-            inside, entered = lineage.valid
-            lineage.unfeared = max(0, inside - settings.capacity), max(0, entered - settings.window_size)
+            more_inside, more_entered = lineage.valid
+            lineage.unfeared = (
+                max(0, more_inside - settings.capacity),
+                max(0, more_entered - settings.window_size),
+            )
         pause = settings.settle_seconds
         if lineage.opened == "tickets":
             pause = max(pause, settings.tempo.longest_poll)
@@ -268,7 +272,7 @@ class Oracle:
         is_more = any(a > b for a, b in zip((issued, called, floor), before, strict=True))
         return epoch > self.lineage.over and is_more
 
-    def _count_valid(self, ids: set[str], view: View) -> int:
+    def _count_valid(self, ids: Set[str], view: View) -> int:
         return sum(not self.sessions[id].is_over and self.sessions[id].pass_ends > view.now for id in ids)
 
     # -- each script --------------------------------------------------------------------------------------
@@ -311,7 +315,7 @@ class Oracle:
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
         stood = {place for place, asked in self.lineage.door.items() if view.now - asked < DOOR}
-        for (_, epoch, number, id, enters), (outcome, ends, entered_at) in zip(items, answers, strict=True):
+        for (_, epoch, number, id, _), (outcome, ends, entered_at) in zip(items, answers, strict=True):
             place = epoch, number
             if len(self.holders[place]) > 1:
                 # Given once more, after a loss that nobody could know of: judged when it was given.

@@ -54,7 +54,7 @@ class Schedule:
         self.oracle.note("settings", self._told_settings(), "faults", *self.faults)
 
     def _told_settings(self) -> list[str]:
-        names = (
+        names: tuple[str, ...] = (
             "window_size",
             "capacity",
             "window_interval",
