@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from waitroom.cookies import MOST_COOKIES, Cookies, Headers, Scope, Stripper
 from waitroom.settings import load
 from waitroom.tickets import (
+    HIGHEST_NUMBER,
     LONGEST_TOKEN,
     Credential,
     Pass,
@@ -19,7 +20,6 @@ from waitroom.tickets import (
     Tokens,
     looks_like_token,
 )
-from waitroom.window import LARGEST_NUMBER
 
 KEYS = ("the newer key, 32 characters long", "the older key, 32 characters long")
 ROOM = "shop"
@@ -29,7 +29,7 @@ TOKENS = Tokens(KEYS, ROOM)
 CREDENTIALS: tuple[Credential, ...] = (
     Ticket(1, EPOCH, 42, "an-id_16-letters", 1_760_000_000_123, 7),
     Ticket(1, EPOCH, 43, "another-16letter", 1_760_000_000_456, 7, missed=True),
-    Ticket(1, EPOCH, LARGEST_NUMBER, "an-id_16-letters", 1_760_000_000_123, 0),
+    Ticket(1, EPOCH, HIGHEST_NUMBER, "an-id_16-letters", 1_760_000_000_123, 0),
     Pass(1, EPOCH, 42, "an-id_16-letters", 1_760_000_000_123, 1_760_000_060_123, 60_000, 9_000),
     Pass(2, EPOCH, 42, "another-16letter", 1_760_000_000_123, 1_760_000_060_123, 60_000, 9_000, first=True),
     Proof("an-id_16-letters", 1_760_000_000_123),

@@ -79,7 +79,6 @@ class Line:
     settles: bool = True
     history: bool = True  # the store's history id can be read
     clock_proves: bool = True  # who was told of a later time than the room's has found a loss
-    skips: bool = True  # an epoch of which nobody can have a number yet goes on from what a ticket tells
     old_epochs_open: bool = False  # news of an epoch that is not the newest opens another one
     # What is assumed.
     clock_backs: int = 0
@@ -248,18 +247,16 @@ class Line:
         there = here.view
         ahead, raised = _compare(there, news)
         view = merged(there, learnt) or there
-        is_told = any(_compare(merged(there, known) or there, told))
-        skipped = _skip(view) if self.skips and is_told else view
         healed = here._replace(view=view, differs=False)
         proven = self.history or (self.clock_proves and state.processes[index].ahead)
         lost = not store or (store.differs and proven) or ahead or (raised and self.old_epochs_open)
         if lost:
             yield from self._open(state, healed, lost=True)
         elif raised and not here.settled and self.settles:
-            settling = healed._replace(view=skipped, settling=True, settled=True)
+            settling = healed._replace(view=view, settling=True, settled=True)
             yield " (an earlier epoch is told of)", state._replace(store=settling)
         else:
-            yield "", state._replace(store=healed._replace(view=skipped))
+            yield "", state._replace(store=healed._replace(view=view))
 
     def _open(self, state: State, store: Store, lost: bool) -> Iterator[tuple[str, State]]:
         view = store.view
@@ -347,14 +344,6 @@ def _compare(view: View, news: View | None) -> tuple[bool, bool]:
         else:
             raised = True
     return ahead or news.over >= newest, raised
-
-
-def _skip(view: View) -> View:
-    *older, newest = view.epochs
-    highest = max(each.issued for each in view.epochs)
-    if newest.issued != newest.floor or newest.issued == highest:
-        return view
-    return view._replace(epochs=(*older, Epoch(newest.id, highest, highest, highest)))
 
 
 @cache

@@ -87,14 +87,6 @@ local function open_epoch(why)
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
 end
 
--- Of an epoch that began before the first ticket came nobody may have a number yet.
-local function skip_known_numbers()
-  local newest, highest = room.newest, highest_issued()
-  if newest.issued == newest.floor and newest.issued < highest then
-    newest.issued, newest.called, newest.floor = highest, highest, highest
-  end
-end
-
 local function heed_process()
   local is_first = room.opened == 'tickets' -- what had to be feared so far
   room.opened = 'processes'
@@ -145,8 +137,6 @@ local function heal()
       skip_unreached()
     end
     open_epoch('lost')
-  elseif is_told then
-    skip_known_numbers()
   end
   if remembers() then
     heed_process()
