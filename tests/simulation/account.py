@@ -36,8 +36,6 @@ class Account:
         """How many were ever given, by whatever history."""
         self.before: Registers = {}
         """The registers as the script found them, after it has merged."""
-        self.passed: set[Place] = set()
-        """Numbers that a store without them went past."""
         self.called_at: dict[Place, int] = {}
         self.was_sent_twice = False
         self.presented: Pass | None = None

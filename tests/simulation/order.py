@@ -75,10 +75,6 @@ class Order(Account):
             self.began.setdefault(epoch, self.world.true)
             _, called, floor = view.epochs[epoch]
             before = self.ever_called.setdefault(epoch, floor)
-            issued_before, _, floor_before = self.lineage.epochs.get(epoch, (0, 0, 0))
-            if called == floor and issued_before == floor_before:
-                self._skip(epoch, issued_before, called)
-                before = self.ever_called[epoch]
             if called <= before:
                 continue
             for older in names[: names.index(epoch)]:
@@ -91,15 +87,6 @@ class Order(Account):
                 self.called_at[epoch, number] = view.now
             self.ever_called[epoch] = called
             self.lineage.called = max(self.lineage.called, (epoch, called))
-
-    def _skip(self, epoch: str, issued: int, called: int) -> None:
-        """An epoch without numbers goes on from the highest that was told of another.
-
-        Numbers that it had given are passed by that, where it was lost without a sign that they were.
-        """
-        self.ever_called[epoch] = max(called, self.ever_called[epoch])
-        if self.silent_loss_at >= 0:
-            self.passed |= {(epoch, number) for number in range(issued + 1, called + 1)}
 
     # -- ranks ---------------------------------------------------------------------------------------
 

@@ -88,8 +88,6 @@ class Places(Losses):
     def check_turn(self, place: Place, now: int, active: int) -> None:
         """P4: who never entered has had its active time."""
         at = self.called_at.get(place)
-        if place in self.passed:
-            return
         self.check(at is not None and now >= at + active, f"P4: {place} has expired; it was called at {at}")
 
     def _check_door(self, view: View, stood: set[Place], items: Any, answers: Any) -> None:
@@ -171,7 +169,7 @@ class Places(Losses):
         is_used = visitor.id in self.sessions or visitor.id in self.left
         assert visitor.ticket is not None
         place = visitor.ticket.epoch, visitor.ticket.number
-        is_lost = len(self.holders[place]) > 1 or place in self.passed
+        is_lost = len(self.holders[place]) > 1
         told = f"P4: {visitor.id} kept asking and has expired: {visitor.ticket}"
         self.check(is_used or is_late or is_lost, told)
 
