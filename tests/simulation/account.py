@@ -31,6 +31,7 @@ class Account:
         self.clock_lost_at = -1
         """True time at which a call by somebody without memory took over a clock that had jumped ahead."""
         self.ever_called: dict[str, int] = {}
+        self.ever_floor: dict[str, int] = {}
         self.calls = 0
         self.numbers = 0
         """How many were ever given, by whatever history."""

@@ -208,12 +208,15 @@ class Crowd:
         assert ticket is not None
         assert window is not None
         limit = DOOR_SECONDS if visitor.is_at_door else process.settings.active_seconds / 2
-        is_late = visitor.reached_at is None or window.at - visitor.reached_at >= limit * 1000
+        is_late = (
+            visitor.is_passed or visitor.reached_at is None or window.at - visitor.reached_at >= limit * 1000
+        )
         if status == "expired":
             self.oracle.expired(visitor, window.at, is_late)
             visitor.stage, visitor.ticket = "gone", None
             return
         visitor.reached_at, visitor.is_at_door = window.at, status == "door"
+        visitor.is_passed = self.oracle.has_passed(ticket)
         places = process.places
         place = places.at_door(ticket) if status == "door" else places.in_line(ticket, window)
         visitor.due = self.world.true + place.poll_after * SECOND

@@ -73,6 +73,7 @@ class Order(Account):
         names = sorted(view.epochs)
         for epoch in names:
             self.began.setdefault(epoch, self.world.true)
+            self.ever_floor[epoch] = max(self.ever_floor.get(epoch, 0), view.epochs[epoch][2])
             _, called, floor = view.epochs[epoch]
             before = self.ever_called.setdefault(epoch, floor)
             if called <= before:

@@ -6,7 +6,7 @@ from tests.simulation.ledger import Place, Session, View
 from tests.simulation.losses import Losses
 from tests.simulation.order import JUMP
 from tests.simulation.world import SECOND
-from waitroom.tickets import UNCONFIRMED, Pass
+from waitroom.tickets import UNCONFIRMED, Pass, Ticket
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process
@@ -172,6 +172,10 @@ class Places(Losses):
         is_lost = len(self.holders[place]) > 1
         told = f"P4: {visitor.id} kept asking and has expired: {visitor.ticket}"
         self.check(is_used or is_late or is_lost, told)
+
+    def has_passed(self, ticket: Ticket) -> bool:
+        """Whether its turn had passed in any history."""
+        return ticket.number <= self.ever_floor.get(ticket.epoch, 0)
 
     def refused(self, presented: Pass, process: "Process") -> None:
         """P6: a pass that holds is never refused."""
