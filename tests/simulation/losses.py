@@ -60,7 +60,7 @@ class Losses(Order):
         return is_ahead or lineage.noticed > mine.losses
 
     def _is_news(self, epoch: str, issued: int, called: int, floor: int) -> bool:
-        before = self.lineage.epochs.get(epoch, (-1, -1, -1))
+        before = self.lineage.epochs.get(epoch, (0, 0, 0))
         is_more = any(a > b for a, b in zip((issued, called, floor), before, strict=True))
         return epoch > self.lineage.over and is_more
 
