@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths mutants faults-under-load audit screenshots model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate-faults mutants faults-under-load audit screenshots model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fuzz-bytes: $(VENV)/.fuzz ## what strangers send against all that reads it, N ex
 
 fuzz-paths: $(VENV)/.dev ## N spellings (100,000) of protected paths against real servers, from a SEED
 	nice -n 10 $(BIN)/python -m tests.fuzzing.path_run $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+simulate-faults: $(VENV)/.dev ## N schedules (100,000) of faults under a virtual clock, from a SEED; one alone tells its story
+	nice -n 10 $(BIN)/python -m tests.simulation $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
 faults-under-load: $(VENV)/.dev ## joins and visitors inside at full rate while the store is killed, failed over and flushed
 	$(BIN)/python -m tests.under_load $(if $(N),--rounds $(N))

@@ -395,3 +395,98 @@ async def test_an_epoch_whose_tickets_have_all_had_their_turn_is_over_a_day_late
     assert window.over == old.epoch
     assert len(window.epochs) == 1
     assert await line.claim(old) == ["expired"]
+
+
+# --- what the simulation found -----------------------------------------------------------------------
+
+
+async def test_p4_a_failover_that_forgets_the_door_takes_nobodys_turn(open_shop: MakeShop) -> None:
+    shop = open_shop(
+        capacity=1, window_interval=5, active_window_count=2, claim_seconds=1, session_seconds=100
+    )
+    line = shop.process()
+    (called,) = await line.tickets(1)
+    shop.clock.advance(2)
+    await line.enter(1)
+    shop.clock.advance(6)
+    await line.look()
+    kept = shop.keep()
+    assert await line.claim(called) == ["door"]
+    shop.clock.advance(1)
+    shop.go_back(kept)
+    shop.history = "two"
+    await line.look()
+    shop.clock.advance(4)
+    assert await line.claim(called) == ["door"], "called 13 s ago, of 10, and the store knows of no door"
+    shop.clock.advance(6)
+    assert await line.claim(called) == ["door"]
+
+
+async def test_an_entry_by_a_clock_that_was_lost_keeps_nobody_out(open_shop: MakeShop) -> None:
+    shop = open_shop(window_size=1, window_interval=10)
+    (guest,) = await shop.process().enter(1)
+    shop.lose_all()
+    shop.clock.advance(-3600)
+    line = shop.process()
+    used = as_pass_of(shop, guest)
+    assert await line.renew(used)
+    (late,) = await line.tickets(1)
+    shop.clock.advance(60)
+    assert await line.claim(late) == ["active"]
+
+
+async def test_a_session_at_its_end_takes_no_place_in_a_store_that_has_lost_it(open_shop: MakeShop) -> None:
+    shop = open_shop(capacity=1, max_session_seconds=100, session_seconds=90)
+    (guest,) = await shop.process().enter(1)
+    shop.clock.advance(100)
+    shop.lose_all()
+    line = shop.process()
+    honoured = as_pass_of(shop, guest, 180)
+    assert await line.renew(honoured) == 0
+    assert (await line.look()).inside == 0
+
+
+async def test_p1_a_copy_of_a_longer_pass_is_refused_as_well(open_shop: MakeShop) -> None:
+    """The store has forgotten that it renewed a session: of the renewal only a copy knows."""
+    shop = open_shop()
+    line = shop.process()
+    (guest,) = await line.enter(1)
+    shop.clock.advance(100)
+    assert await line.renew(guest)
+    shop.lose_all()
+    await line.look()
+    await line.leave(as_pass_of(shop, guest))
+    shop.clock.advance(250)
+    assert await line.renew(as_pass_of(shop, guest, 400)) == 0
+
+
+async def test_p1_who_entered_after_a_process_was_told_is_none_of_those_it_knew(open_shop: MakeShop) -> None:
+    shop = open_shop(capacity=2)
+    early, late = shop.process(), shop.process()
+    await early.enter(1)
+    shop.clock.advance(1)
+    (guest,) = await late.enter(1)
+    shop.lose_all()
+    await early.look()
+    assert await early.renew(as_pass_of(shop, guest))
+    assert (await early.look()).inside == 2, "the one that it knew of is still to come"
+
+
+async def test_p1_a_process_that_knows_only_the_store_as_it_came_back_does_not_count(
+    open_shop: MakeShop,
+) -> None:
+    """A failover that no history shows: who was started after it remembers nothing of what was lost."""
+    shop = open_shop(capacity=3)
+    shop.history = None
+    line = shop.process()
+    await line.enter(1)
+    kept = shop.keep()
+    shop.clock.advance(1)
+    *_, told = [*(await line.enter(2)), *(await line.tickets(1))]
+    shop.go_back(kept)
+    newer, newest = shop.process(), shop.process()
+    shop.clock.advance(1)
+    assert (await newer.look()).inside == 1
+    await newest.look()
+    await hear(newer, told)
+    assert (await newest.look()).inside == 3, "as many as may be"

@@ -79,6 +79,8 @@ class Lineage:
     """Sessions inside and entries of the interval when its newest epoch began, whoever knew of them."""
     known_at: int = 0
     """The latest clock of a process that told of its loss."""
+    found: int = 0
+    """How many of the forgotten have come back since."""
     lost_at: int = 0
     """The latest time that it knew of when its newest epoch began."""
     noticed: int = 0
@@ -103,6 +105,7 @@ class Lineage:
             unfeared=self.unfeared,
             valid=self.valid,
             known_at=self.known_at,
+            found=self.found,
             lost_at=self.lost_at,
             noticed=self.noticed,
             door=dict(self.door),

@@ -142,12 +142,6 @@ MUTANTS = (
         "  local is_another = false\n",
     ),
     Mutant(
-        "a loss that shows by the clock alone is not noticed",
-        "scripts/heal.lua",
-        "  return memory.clock and memory.clock > room.clock\n",
-        "  return false\n",
-    ),
-    Mutant(
         "milliseconds taken for microseconds",
         "store.py",
         "used.expires_at * 1000, used.known_in",

@@ -31,3 +31,10 @@ def draw(url: str, chance: random.Random) -> list[Settings]:
         others = {"window_size": chance.choice([1, 2, 4]), "capacity": chance.choice([1, 2, 4])}
     own = _settings(url, **shape, **sizes)
     return [own, own, _settings(url, **shape, **others)]
+
+
+def told(settings: Settings) -> str:
+    """What matters of the settings, for a schedule's story."""
+    names = {"window_size", "capacity", "window_interval", "active_window_count", "claim_seconds"}
+    names |= {"session_seconds", "max_session_seconds", "settle_seconds", "sync_seconds"}
+    return "(" + " ".join(f"{name}={getattr(settings, name):g}" for name in sorted(names)) + ")"

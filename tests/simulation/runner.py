@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.simulation.oracle import BrokenPromiseError
+from tests.simulation.account import BrokenPromiseError
 from tests.simulation.parts import Parts
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import Server
@@ -18,12 +18,15 @@ class Outcome:
     calls: int
 
 
-def run_one(server: Server, seed: int, parts: Parts) -> Outcome:
-    """Run the schedule of a seed: the same seed and the same code make the same schedule, call by call."""
+def run_one(server: Server, seed: int, parts: Parts, *, tells: bool = False) -> Outcome:
+    """Run the schedule of a seed: the same seed and the same code make the same schedule, call by call.
+
+    Its story is told where a promise was broken, or with `tells`.
+    """
     schedule = Schedule(server, seed, parts)
     broken = None
     try:
         schedule.run()
     except BrokenPromiseError as error:
         broken = str(error)
-    return Outcome(seed, broken, schedule.oracle.story() if broken else "", schedule.oracle.calls)
+    return Outcome(seed, broken, schedule.oracle.story() if broken or tells else "", schedule.oracle.calls)

@@ -22,8 +22,8 @@ class Visitor:
     reached_at: int | None = None
     """When the store, or a window just read, last told it where it stands; the room's clock."""
     is_at_door: bool = False
-    is_late: bool = False
-    """It could not ask for so long that its turn may have passed."""
+    is_passed: bool = False
+    """Its turn had passed already, in a history that was lost then: who knew of it may still come."""
 
     @property
     def credential(self) -> Ticket | Pass | None:
