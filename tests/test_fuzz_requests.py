@@ -22,10 +22,10 @@ CANARY = "no-log-has-this"
 
 OURS = Tokens([SECRET], ROOM)
 STRANGE = [
-    OURS.sign(Ticket(9, EPOCH, 1, new_id(), 1, 0)),
-    OURS.sign(Ticket(1, EPOCH, 10**9, new_id(), 1, 0)),
+    OURS.sign(Ticket(0, EPOCH, 1, new_id(), 1, 0)),
+    OURS.sign(Ticket(0, EPOCH, 10**9, new_id(), 1, 0)),
     OURS.sign(Proof(new_id(), 1)),
-    OURS.sign(Pass(9, EPOCH, 1, new_id(), 1, 2, 1, 0)),
+    OURS.sign(Pass(0, EPOCH, 1, new_id(), 1, 2, 1, 0)),
     Tokens([SECRET], "elsewhere").sign(Pass(1, EPOCH, 1, new_id(), 1, 2**50, 2**40, 0)),
     Tokens([SECRET[::-1]], ROOM).sign(Pass(1, EPOCH, 1, new_id(), 1, 2**50, 2**40, 0)),
 ]

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import exceptions
 
 from tests import stores
 from tests.conftest import SECRET
 from tests.gates import free_port, free_ports, lifespan
 from tests.sites import site
 from tests.stores import LOOPBACK, Certified, Clustered, Watched
+from waitroom.connections import Link
 from waitroom.errors import SettingsError, StoreError, StoreUnusableError
+from waitroom.first_contact import diagnosed
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import load
 from waitroom.store import Store
@@ -232,6 +235,9 @@ async def test_a_server_that_wants_a_certificate_of_ours(tmp_path: Path) -> None
         url = f"rediss://{address}?ssl_ca_certs={certified.ca}"
         await looks(f"{url}&ssl_certfile={certified.certificate}&ssl_keyfile={certified.key}")
         said = await said_of(url)
+        # Whoever has begun to speak by then hears of a reset alone, and asks once more.
+        asked = str(await diagnosed(exceptions.ConnectionError("reset"), url, Link(url)))
+    assert asked.endswith(said)
     assert (
         "wants a certificate of its clients: name one with ssl_certfile and its key with ssl_keyfile" in said
     )

@@ -66,8 +66,8 @@ class Lineage:
     settles_until: int = 0
     known: set[str] = field(default_factory=set)
     """Sessions that it accounts for, one by one or as some of those that it has forgotten."""
-    own: set[str] = field(default_factory=set)
-    """Of these, those that it has had one by one."""
+    own: dict[str, int] = field(default_factory=dict)
+    """Of these, those that it has had one by one, and when their passes end as far as it knows."""
     used: dict[Place, int] = field(default_factory=dict)
     """When each ticket entered; 0: it left unused."""
     ended: set[str] = field(default_factory=set)
@@ -98,7 +98,7 @@ class Lineage:
             opened_at=self.opened_at,
             settles_until=self.settles_until,
             known=set(self.known),
-            own=set(self.own),
+            own=dict(self.own),
             used=dict(self.used),
             ended=set(self.ended),
             blurred=set(self.blurred),

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import Remembered, View
 from tests.simulation.order import Order
-from tests.simulation.world import SECOND
+from tests.simulation.world import GRACE, SECOND
+from waitroom.settings import Settings
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process
@@ -25,10 +26,15 @@ class Losses(Order):
             was_new = not lineage.epochs and not mine.epochs and not told
             lineage.opened, lineage.opened_at = "new" if was_new else "lost", view.now
             lineage.lost_at, lineage.noticed = lineage.clock, self.world.losses
+            self._drop_stale(view, settings)
             inside, entered = self.counted(set(self.sessions), settings, view.now)
             lineage.valid, lineage.found = (len(inside), len(entered)), 0
         elif lineage.noticed < self.world.losses and not is_ahead:
-            lineage.blurred |= set(self.sessions) - lineage.own
+            is_lost = {
+                id for id, session in self.sessions.items() if session.pass_ends > lineage.own.get(id, 0)
+            }
+            lineage.blurred |= is_lost
+            lineage.known -= is_lost
         if self._remembers(mine, is_ahead):
             # Of what two processes saw of two histories, none accounts for all: the greater number counts.
             forgotten: set[str] = set() if lineage.opened == "tickets" else lineage.known
@@ -37,7 +43,7 @@ class Losses(Order):
                 more_inside, more_entered = lineage.unfeared
                 lineage.unfeared = more_inside + lineage.found, more_entered
             is_more = self._count_valid(mine.known, view) > self._count_valid(forgotten, view)
-            lineage.known = lineage.own | (mine.known if is_more else forgotten)
+            lineage.known = set(lineage.own) | (mine.known if is_more else forgotten)
             lineage.opened = "processes"
             lineage.known_at = max(lineage.known_at, mine.clock or 0)
             lineage.unfeared = max(lineage.unfeared, mine.unfeared)
@@ -52,6 +58,14 @@ class Losses(Order):
             pause = max(pause, settings.tempo.longest_poll)
         lineage.settles_until = 0 if lineage.opened == "new" else lineage.opened_at + round(pause * SECOND)
 
+    def _drop_stale(self, view: View, settings: Settings) -> None:
+        """Leases that had run out long ago in what is left; if they were renewed since, it does not show there."""
+        lineage = self.lineage
+        since = view.now - round(settings.session_seconds * SECOND) - 2 * GRACE
+        for id in [id for id, ends in lineage.own.items() if ends <= since]:
+            del lineage.own[id]
+            lineage.known.discard(id)
+
     def _remembers(self, mine: Remembered, is_ahead: bool) -> bool:
         """Whether a process knows of something that was lost, and the store can tell."""
         lineage = self.lineage
@@ -60,7 +74,7 @@ class Losses(Order):
         return is_ahead or lineage.noticed > mine.losses
 
     def _is_news(self, epoch: str, issued: int, called: int, floor: int) -> bool:
-        before = self.lineage.epochs.get(epoch, (0, 0, 0))
+        before = self.lineage.epochs.get(epoch, (-1, -1, -1))
         is_more = any(a > b for a, b in zip((issued, called, floor), before, strict=True))
         return epoch > self.lineage.over and is_more
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import View
 from tests.simulation.places import Places
-from tests.simulation.world import SECOND
+from tests.simulation.world import GRACE
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process
-
-GRACE = 30 * SECOND
 
 
 class Oracle(Places):

@@ -34,8 +34,13 @@ class Order(Account):
         self.offset = offset
 
     def _is_clock_unknown(self, mine: Remembered) -> bool:
-        """Who calls does not know how much time has passed, or knew a clock that was lost since."""
-        return mine.clock is None or self.clock_lost_at >= mine.heard_at
+        """Who calls does not know how much time has passed, or not by the clock that was lost or has come back."""
+        if mine.clock is None or self.clock_lost_at >= mine.heard_at:
+            return True
+        return (
+            self.clock_lost_at >= 0
+            and self.lineage.clock > mine.clock + self.world.true - mine.heard_at + JUMP
+        )
 
     def _lose_clock(self, view: View) -> None:
         """The store's clock is believed, wherever it is: what was measured by the one before it is off."""

@@ -80,8 +80,10 @@ class Places(Losses):
     def _saw_expired(self, process: "Process", view: View, place: Place, id: str) -> None:
         session = self.sessions.get(id)
         floor = view.epochs.get(place[0], (0, 0, 0))[2]
-        if session and id in self.lineage.own and not session.is_over and place[1] > floor:
-            self.check(session.pass_ends <= view.now, f"P5: {place} is inside and told it has expired")
+        if session and not session.is_over and place[1] > floor:
+            self.check(
+                self.lineage.own.get(id, 0) <= view.now, f"P5: {place} is inside and told it has expired"
+            )
         if not session and id not in self.left:
             self.check_turn(place, view.now, round(process.settings.active_seconds * SECOND))
 
@@ -116,7 +118,6 @@ class Places(Losses):
             if id not in self.lineage.own:
                 self._find(session)
                 self.lineage.used[epoch, number] = entered_at
-                self.lineage.own.add(id)
                 self.lineage.known.add(id)
                 self.lineage.blurred.discard(id)
                 session.is_revived |= session.is_over
@@ -202,13 +203,13 @@ class Places(Losses):
         session.is_revived = False
         self._extend(session, ends, now)
         self.lineage.used[place] = now
-        self.lineage.own.add(id)
         self.lineage.known.add(id)
         self.lineage.ended.discard(id)
         self.lineage.blurred.discard(id)
 
     def _extend(self, session: Session, ends: int, now: int) -> None:
         session.pass_ends = max(session.pass_ends, ends)
+        self.lineage.own[session.id] = max(self.lineage.own.get(session.id, 0), ends)
         session.lasts.setdefault(ends // 1000, (self.world.true, self.world.true + ends - now))
 
     def lent(self, given: Pass) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import redis
 
 SECOND = 1_000_000
+GRACE = 30 * SECOND
+"""The store keeps a lease this much longer than its pass."""
 BEGIN = 1_760_000_000 * SECOND
 
 EMPTY = "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"

@@ -15,8 +15,9 @@ local function learn(name, issued, called, floor)
   if name <= room.over then
     return false
   end
-  local epoch = find(name) or add_epoch({name = name, issued = 0, called = 0, floor = 0})
-  local knew = epoch.issued >= issued and epoch.called >= called and epoch.floor >= floor
+  local epoch = find(name)
+  local knew = epoch and epoch.issued >= issued and epoch.called >= called and epoch.floor >= floor
+  epoch = epoch or add_epoch({name = name, issued = 0, called = 0, floor = 0})
   epoch.issued = math.max(epoch.issued, issued)
   epoch.floor = math.max(epoch.floor, floor)
   if called > epoch.called then
@@ -53,9 +54,9 @@ local function is_another_history()
   return is_another
 end
 
--- A renewal may be among what was lost: the pass of it may live this long.
+-- A renewal may be among what was lost, also of a lease that has run out as the store has it: the pass may live this long.
 local function prolong_leases()
-  local inside = redis.call('ZRANGE', INSIDE, 0, -1)
+  local inside = redis.call('ZRANGEBYSCORE', INSIDE, after(now - rules.lease_us - GRACE_US), '+inf')
   for _, id in ipairs(inside) do
     redis.call('ZADD', INSIDE, 'GT', text(now + rules.lease_us + GRACE_US), id)
   end

@@ -152,8 +152,8 @@ local function count_free()
 end
 
 local function begin_room()
-  end_leases()
   heal()
+  end_leases()
   end_epochs()
   room.is_settling = now < settles_until()
 end
