@@ -490,3 +490,47 @@ async def test_p1_a_process_that_knows_only_the_store_as_it_came_back_does_not_c
     await newest.look()
     await hear(newer, told)
     assert (await newest.look()).inside == 3, "as many as may be"
+
+
+async def test_p1_a_renewal_that_was_lost_keeps_the_place_of_a_lease_that_has_run_out(
+    open_shop: MakeShop,
+) -> None:
+    shop = open_shop(capacity=1, session_seconds=10)
+    line = shop.process()
+    (guest,) = await line.enter(1)
+    kept = shop.keep()
+    shop.clock.advance(9)
+    assert await line.renew(guest)
+    shop.clock.advance(9)
+    ends = await line.renew(as_pass_of(shop, guest, 19))
+    shop.clock.advance(9)
+    ends = await line.renew(as_pass_of(shop, guest, 28))
+    shop.clock.advance(9)
+    ends = await line.renew(as_pass_of(shop, guest, 37))
+    shop.clock.advance(6)
+    shop.go_back(kept)
+    shop.history = "two"
+    other = shop.process()
+    await other.look()
+    shop.clock.advance(2)
+    assert shop.clock.ms() < ends
+    claimed = await other.claimed(guest)
+    assert (claimed.outcome, claimed.entered_at) == ("active", guest.issued_at)
+    assert claimed.pass_ends >= ends
+
+
+async def test_an_epoch_without_numbers_is_proof_of_a_loss(open_shop: MakeShop) -> None:
+    shop = open_shop()
+    shop.history = None
+    line = shop.process()
+    await line.tickets(1)
+    kept = shop.keep()
+    shop.lose_all()
+    new = shop.process()
+    lost = await new.look()
+    shop.go_back(kept)
+    shop.clock.advance(1)
+    await shop.process().look()
+    window = await new.look()
+    assert window.settling
+    assert window.newest.name > lost.newest.name
