@@ -20,10 +20,10 @@ class Harness:
 
 
 HARNESSES = {
-    "tokens": Harness(credentials.tokens, credentials.TOKEN_SEEDS, 320, 44),
+    "tokens": Harness(credentials.tokens, credentials.TOKEN_SEEDS, 320, 46),
     "cookies": Harness(credentials.cookies, credentials.COOKIE_SEEDS, 400, 5),
-    "paths": Harness(places.paths, places.PATH_SEEDS, 40, 2),
-    "rooms": Harness(places.rooms, places.ROOM_SEEDS, 40, 2),
+    "paths": Harness(places.paths, places.PATH_SEEDS, 16, 1),
+    "rooms": Harness(places.rooms, places.ROOM_SEEDS, 16, 1),
     "requests": Harness(messages.requests, messages.REQUEST_SEEDS, 400, 20),
     "queries": Harness(messages.queries, messages.QUERY_SEEDS, 200, 20),
     "forwarding": Harness(messages.forwarding, messages.FORWARDING_SEEDS, 400, 7),
