@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,15 @@ async def test_a_demoted_primary_is_left_for_the_new_one(tmp_path: Path, room: s
         assert await number_of_next(line) == 1
         with them.server(them.primary_port) as primary, them.sentinel(them.sentinel_ports[0]) as sentinel:
             in_step(primary)
-            sentinel.execute_command("SENTINEL", "FAILOVER", stores.SERVICE)
-            stores.until(lambda: primary.info("replication")["role"] == "slave", "the primary is demoted")
+
+            def is_demoted() -> bool:
+                # A sentinel gives a failover up that takes too long, and does not begin another by itself.
+                if them.named_primary()[0] == them.primary_port:
+                    with suppress(redis.ResponseError):
+                        sentinel.execute_command("SENTINEL", "FAILOVER", stores.SERVICE)
+                return bool(primary.info("replication")["role"] == "slave")
+
+            stores.until(is_demoted, "the primary is demoted")
         # The connection still leads to a server that lives, and that now refuses to write.
         assert await eventually(lambda: number_of_next(line)) == 2
         await line.close()
