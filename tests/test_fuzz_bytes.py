@@ -1,12 +1,16 @@
 """The harnesses of `make fuzz-bytes`, in short: what strangers send to the pure parts raises nothing (P8)."""
 
+import base64
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzzing import credentials, places
+from tests.conftest import SECRET
+from tests.fuzzing import askers, credentials, places
 from tests.fuzzing.harnesses import HARNESSES
 from waitroom.areas import Areas
+from waitroom.challenges import Challenges
 from waitroom.tickets import Tokens
 
 Change = tuple[int, int, bytes]
@@ -51,6 +55,19 @@ def test_p8_the_harnesses_accept_what_was_signed_and_notice_what_was_not(
     for token in credentials.FOREIGN[len(credentials.CREDENTIALS) :]:
         with pytest.raises(AssertionError):
             credentials.check_read(token)
+
+
+def test_the_harness_of_solutions_accepts_what_is_solved_and_notices_what_was_not_made_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(solution: bytes) -> object:
+        return askers.CHALLENGES.read(base64.b64encode(solution).decode(), askers.NOW)
+
+    assert all(map(read, askers.RIGHT))
+    assert not any(map(read, askers.WRONG))
+    monkeypatch.setattr(askers, "CHALLENGES", Challenges([SECRET], "sale", askers.DIFFICULTY))
+    with pytest.raises(KeyError):
+        askers.solutions(askers.WRONG[-1])
 
 
 def test_the_harness_of_paths_notices_a_page_that_is_not_gated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.fuzzing import credentials, messages, places
+from tests.fuzzing import askers, credentials, messages, places
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Harness:
 
 
 HARNESSES = {
-    "tokens": Harness(credentials.tokens, credentials.TOKEN_SEEDS, 320, 46),
+    "tokens": Harness(credentials.tokens, credentials.TOKEN_SEEDS, 320, 44),
     "cookies": Harness(credentials.cookies, credentials.COOKIE_SEEDS, 400, 5),
     "paths": Harness(places.paths, places.PATH_SEEDS, 16, 1),
     "rooms": Harness(places.rooms, places.ROOM_SEEDS, 16, 1),
-    "requests": Harness(messages.requests, messages.REQUEST_SEEDS, 400, 20),
-    "queries": Harness(messages.queries, messages.QUERY_SEEDS, 200, 20),
+    "requests": Harness(messages.requests, messages.REQUEST_SEEDS, 400, 18),
+    "queries": Harness(messages.queries, messages.QUERY_SEEDS, 200, 18),
     "forwarding": Harness(messages.forwarding, messages.FORWARDING_SEEDS, 400, 7),
+    "solutions": Harness(askers.solutions, askers.SOLUTION_SEEDS, 1400, 3),
+    "addresses": Harness(askers.addresses, askers.ADDRESS_SEEDS, 200, 3),
 }
