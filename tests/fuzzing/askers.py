@@ -1,0 +1,78 @@
+"""Who asks for a number: forwarded addresses and solutions of challenges, from bytes."""
+
+import base64
+import json
+from ipaddress import ip_address, ip_network
+
+from tests.conftest import SECRET
+from tests.solving import solved
+from waitroom.challenges import CHALLENGE_SECONDS, Challenges, Slip
+from waitroom.clients import PEER, Clients
+from waitroom.cookies import Scope
+
+ROOM = "shop"
+NOW = 1_760_000_000_000
+DIFFICULTY = 4
+CHALLENGES = Challenges([SECRET], ROOM, DIFFICULTY)
+
+_MADE = [CHALLENGES.make(NOW) for _ in range(2)]
+_LATE = CHALLENGES.make(NOW - CHALLENGE_SECONDS * 1000 - 1)
+_FOREIGN = Challenges(["another secret " * 3], ROOM, DIFFICULTY).make(NOW)
+_ELSEWHERE = Challenges([SECRET], "sale", DIFFICULTY).make(NOW)
+
+
+def _decoded(challenge: dict[str, object]) -> bytes:
+    return base64.b64decode(solved(challenge))
+
+
+def _key(solution: bytes) -> tuple[Slip, str]:
+    told = json.loads(solution)
+    data = told["challenge"]["parameters"]["data"]
+    return Slip(data["pad"], data["slot"]), told["solution"]["derivedKey"]
+
+
+RIGHT = [_decoded(made) for made in _MADE]
+WRONG = [_decoded(made) for made in (_LATE, _FOREIGN, _ELSEWHERE)]
+_KEYS = dict(map(_key, RIGHT))
+"""What has to be found for each challenge that was made here, and is not too late."""
+
+SOLUTION_SEEDS = [*RIGHT, *WRONG]
+
+
+def solutions(data: bytes) -> None:
+    """What is accepted is one of the challenges that were made, with the key that it asks for."""
+    CHALLENGES.read(data.decode("latin-1"), NOW)
+    slip = CHALLENGES.read(base64.b64encode(data).decode(), NOW)
+    if slip is not None:
+        assert _key(data) == (slip, _KEYS[slip])
+        assert CHALLENGES.read(base64.b64encode(data).decode(), NOW + CHALLENGE_SECONDS * 1000 + 1) is None
+
+
+PROXIES = ("10.0.0.0/8", "2001:db8::/32")
+_NOBODY, _TRUSTING = Clients([]), Clients(PROXIES)
+
+ADDRESS_SEEDS = [
+    b"198.51.100.7",
+    b"203.0.113.5, 198.51.100.7:443, 10.1.1.1\n10.1.1.2",
+    b"[2001:db8:1:2::3]:443, fe80::1%eth0, ::ffff:10.0.0.1",
+    b"unknown, _hidden,, 10.1.1.1",
+]
+
+
+def addresses(data: bytes) -> None:
+    """A client is what the connection says, or an address that a trusted proxy has told; never a free text."""
+    headers = [(b"x-forwarded-for", value) for value in data.split(b"\n")]
+    for peer in ("192.0.2.1", "10.0.0.9"):
+        scope: Scope = {"type": "http", "headers": headers, PEER: peer}
+        assert _NOBODY.asker(scope).client == peer
+        client = _TRUSTING.asker(scope).client
+        if peer == "192.0.2.1":
+            assert client == peer, "no proxy that is named has told it"
+        elif "/" in client:
+            assert ip_network(client).prefixlen == 64
+        else:
+            assert ip_address(client).version == 4
+            assert client == peer or client.encode() in data or b":" in data, "nobody told of it"
+    # What a trusted proxy adds at the end decides, whatever was written before it.
+    scope = {"type": "http", "headers": [*headers, (b"x-forwarded-for", b"198.51.100.9")], PEER: "10.0.0.9"}
+    assert _TRUSTING.asker(scope).client == "198.51.100.9"
