@@ -3,6 +3,7 @@
 import base64
 import json
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 from tests.conftest import SECRET
 from tests.solving import solved
@@ -15,14 +16,8 @@ NOW = 1_760_000_000_000
 DIFFICULTY = 4
 CHALLENGES = Challenges([SECRET], ROOM, DIFFICULTY)
 
-_MADE = [CHALLENGES.make(NOW) for _ in range(2)]
-_LATE = CHALLENGES.make(NOW - CHALLENGE_SECONDS * 1000 - 1)
-_FOREIGN = Challenges(["another secret " * 3], ROOM, DIFFICULTY).make(NOW)
-_ELSEWHERE = Challenges([SECRET], "sale", DIFFICULTY).make(NOW)
-
-
-def _decoded(challenge: dict[str, object]) -> bytes:
-    return base64.b64decode(solved(challenge))
+_SOLVED = Path(__file__).with_name("solutions.txt")
+"""Solved once and kept, so that an input that breaks something does so again."""
 
 
 def _key(solution: bytes) -> tuple[Slip, str]:
@@ -31,8 +26,9 @@ def _key(solution: bytes) -> tuple[Slip, str]:
     return Slip(data["pad"], data["slot"]), told["solution"]["derivedKey"]
 
 
-RIGHT = [_decoded(made) for made in _MADE]
-WRONG = [_decoded(made) for made in (_LATE, _FOREIGN, _ELSEWHERE)]
+RIGHT, WRONG = (
+    [base64.b64decode(each) for each in line.split()] for line in _SOLVED.read_text().splitlines()
+)
 _KEYS = dict(map(_key, RIGHT))
 """What has to be found for each challenge that was made here, and is not too late."""
 
@@ -76,3 +72,13 @@ def addresses(data: bytes) -> None:
     # What a trusted proxy adds at the end decides, whatever was written before it.
     scope = {"type": "http", "headers": [*headers, (b"x-forwarded-for", b"198.51.100.9")], PEER: "10.0.0.9"}
     assert _TRUSTING.asker(scope).client == "198.51.100.9"
+
+
+def solve() -> None:
+    """Make and solve the challenges of `solutions.txt`: those that are right, and those that are not."""
+    right = [CHALLENGES.make(NOW) for _ in range(2)]
+    late = CHALLENGES.make(NOW - CHALLENGE_SECONDS * 1000 - 1)
+    of_others = Challenges(["another secret " * 3], ROOM, DIFFICULTY).make(NOW)
+    elsewhere = Challenges([SECRET], "sale", DIFFICULTY).make(NOW)
+    lines = (map(solved, right), map(solved, (late, of_others, elsewhere)))
+    _SOLVED.write_text("".join(" ".join(line) + "\n" for line in lines))
