@@ -41,7 +41,8 @@ class Losses(Order):
             if not lineage.known <= mine.known:
                 # Who has come back may have been of another history than those who are feared now.
                 more_inside, more_entered = lineage.unfeared
-                lineage.unfeared = more_inside + lineage.found, more_entered
+                hidden = self._count_hidden(forgotten, mine.known, settings, view)
+                lineage.unfeared = more_inside + lineage.found, more_entered + hidden
             is_more = self._count_valid(mine.known, view) > self._count_valid(forgotten, view)
             lineage.known = set(lineage.own) | (mine.known if is_more else forgotten)
             lineage.opened = "processes"
@@ -77,6 +78,11 @@ class Losses(Order):
         before = self.lineage.epochs.get(epoch, (-1, -1, -1))
         is_more = any(a > b for a, b in zip((issued, called, floor), before, strict=True))
         return epoch > self.lineage.over and is_more
+
+    def _count_hidden(self, one: set[str], other: set[str], settings: Settings, view: View) -> int:
+        """Entries that do not show where only the greater number of two histories counts."""
+        entered = [len(self.counted(ids, settings, view.now)[1]) for ids in (one | other, one, other)]
+        return entered[0] - max(entered[1:])
 
     def _count_valid(self, ids: set[str], view: View) -> int:
         return sum(not self.sessions[id].is_over and self.sessions[id].pass_ends > view.now for id in ids)
