@@ -23,7 +23,7 @@ _SOLVED = Path(__file__).with_name("solutions.txt")
 def _key(solution: bytes) -> tuple[Slip, str]:
     told = json.loads(solution)
     data = told["challenge"]["parameters"]["data"]
-    return Slip(data["pad"], data["slot"]), told["solution"]["derivedKey"]
+    return Slip(data["pad"], data["slot"]), told["solution"]["derivedKey"].lower()
 
 
 RIGHT, WRONG = (
