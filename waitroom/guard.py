@@ -53,6 +53,7 @@ class Guard:
         self._limit = JoinLimit(most) if most and not self._always else None
         self._timed = JoinLimit(min(most or TIMED_PER_MINUTE, TIMED_PER_MINUTE))
         self._store = store
+        self._counters = store.counters
         self._snapshot = snapshot
 
     def expected(self) -> Hindrance | None:
@@ -76,7 +77,9 @@ class Guard:
 
     async def _solved(self, challenges: Challenges, solution: str) -> bool:
         slip = challenges.read(solution, self._snapshot.now())
-        return slip is not None and await self._spend(slip.pad, slip.slot)
+        solved = slip is not None and await self._spend(slip.pad, slip.slot)
+        self._counters.add("wrong_solutions", not solved)
+        return solved
 
     async def _waited(self, asker: Asker, proof: Proof | None) -> Hindrance | None:
         """Tell how long is still to be waited; each proof waits for itself, and is used once."""
