@@ -98,6 +98,7 @@ class Guard:
         used = await self._spend(f"proof-{proof.id}", 0)
         if used is None:
             return None
+        self._timed.give_back(asker.client)
         if used < ON_ITS_WAY_SECONDS:
             # Another proof in its place would replace the number, or the pass, that another tab is given just now.
             return Hindrance("challenge", LOOK_AGAIN_SECONDS)
