@@ -10,6 +10,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from tests.conftest import SECRET
+from tests.gates import join, serving
 from tests.sites import plain
 from tests.waiting import until
 from waitroom.clients import PEER, TOLD, UNIX, Clients, peer_of
@@ -53,17 +55,54 @@ def client(proxies: Iterable[str], peer: str, *forwarded: str) -> str:
         (["::1"], "::1", ["[2001:db8:1:2:3:4:5:6]"], "2001:db8:1:2::/64"),
         ([], "2001:db8:1:2:ffff::9", [], "2001:db8:1:2::/64"),
         ([], "fe80::1%eth0", [], "fe80::/64"),
-        # A unix socket has no address; a server that has put a forwarded one in its place does not say whose.
+        # A unix socket has no address.
         ([], UNIX, ["198.51.100.7"], UNIX),
         (["10.0.0.1"], UNIX, ["198.51.100.7"], UNIX),
         (["unix"], UNIX, ["198.51.100.7"], "198.51.100.7"),
-        ([], TOLD, ["198.51.100.7"], TOLD),
-        (["10.0.0.1"], TOLD, ["203.0.113.5, 198.51.100.7"], "198.51.100.7"),
         ([], "testclient", [], "testclient"),
     ],
 )
 def test_who_is_counted(proxies: list[str], peer: str, forwarded: list[str], counted_as: str) -> None:
     assert client(proxies, peer, *forwarded) == counted_as
+
+
+@pytest.mark.parametrize(
+    ("proxies", "told", "forwarded", "counted_as"),
+    [
+        ([], "198.51.100.7", "198.51.100.7", TOLD),
+        (["10.0.0.1"], "198.51.100.7", "203.0.113.5, 198.51.100.7", "198.51.100.7"),
+        (["10.0.0.1"], "198.51.100.7", "198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        # The server's list is shorter than the gate's.
+        (["10.0.0.0/8"], "10.1.1.1", "203.0.113.5, 198.51.100.7, 10.1.1.1", "198.51.100.7"),
+        # The server takes the first there is; or a client came directly, and names itself and another.
+        (["10.0.0.1"], "198.51.100.7", "198.51.100.7, 203.0.113.5", TOLD),
+        (["10.0.0.1"], "198.51.100.7", "198.51.100.7, unknown", TOLD),
+    ],
+)
+def test_who_is_counted_where_the_server_has_put_an_address_in_the_peers_place(
+    proxies: list[str], told: str, forwarded: str, counted_as: str
+) -> None:
+    asked = {**scope(told, forwarded), PEER: TOLD}
+    assert Clients(proxies).asker(asked).client == counted_as
+
+
+@pytest.mark.parametrize(
+    "line", ["granian --interface asgi tests.sites:starlette_site", "hypercorn tests.sites:starlette_site"]
+)
+def test_who_comes_directly_and_names_itself_is_believed_no_other_name(
+    line: str, store_url: str, room: str
+) -> None:
+    """These servers tell no more than the scope: an address in it that is also forwarded may be either."""
+    store: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "room": room}
+    limits: dict[str, Any] = {"join_limit": 2, "trusted_proxies": "10.0.0.0/8", "challenge": "off"}
+    with serving(line, **store, **limits) as server, httpx.Client(base_url=server.url) as asking:
+        statuses = []
+        for at in range(4):
+            asking.cookies.clear()
+            statuses.append(
+                join(asking, headers={"X-Forwarded-For": f"127.0.0.1, 203.0.113.{at}"}).status_code
+            )
+        assert statuses == [201, 201, 429, 429]
 
 
 def test_the_solution_comes_along() -> None:

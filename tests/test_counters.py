@@ -13,8 +13,9 @@ from websockets.sync.client import connect
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import DEADLINE_SECONDS, eventually, take_place, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, Server, eventually, take_place, told_by_the_store, uvicorn
 from tests.rooms import Line
+from tests.solving import carrying, solved
 from tests.waiting import until
 from waitroom import cli
 from waitroom.counters import NAMES, Counters
@@ -122,6 +123,36 @@ def test_bad_input_is_counted_and_no_token_is_in_the_log(store_url: str, room: s
         until(is_told)
     assert foreign not in server.said
     assert "Traceback" not in server.said
+
+
+def test_wrong_solutions_and_numbers_that_are_withheld_are_counted(store_url: str, room: str) -> None:
+    settings: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "challenge": "always"}
+    settings |= {"challenge_difficulty": 4, "sync_seconds": 0.05}
+    with (
+        uvicorn("tests.sites:starlette_site", room=room, **settings) as server,
+        uvicorn("tests.sites:starlette_site", room=f"{room}-b", **settings) as another,
+    ):
+
+        def challenge(of: Server) -> dict[str, Any]:
+            told = httpx.get(f"{of.url}{API}/challenge", timeout=DEADLINE_SECONDS).json()
+            return {name: told[name] for name in ("parameters", "signature")}
+
+        def joins(**headers: str) -> int:
+            def post() -> httpx.Response:
+                return httpx.post(f"{server.url}{API}/join", headers=headers, timeout=DEADLINE_SECONDS)
+
+            return told_by_the_store(post).status_code
+
+        right = carrying(challenge(server))
+        assert joins(**right) == 201
+        wrong = ("x" * 3_000, "e30=", "[]", solved(challenge(server), slot=7), solved(challenge(another)))
+        for solution in (*wrong, right["Waitroom-Solution"]):
+            assert joins(**{"Waitroom-Solution": solution}) == 403
+        assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
+        expected = {"wrong_solutions": 6, "withheld_numbers": 7}
+        until(lambda: counted(store_url, room).items() >= expected.items())
+    assert "Traceback" not in server.said
+    assert not any(solution in server.said for solution in wrong[3:])
 
 
 def test_the_names_are_a_bounded_set() -> None:

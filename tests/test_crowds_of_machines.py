@@ -313,15 +313,17 @@ async def test_what_is_used_up_is_kept_for_its_time_and_no_longer(any_store_url:
     store, another = Store(any_store_url, on, clock), Store(any_store_url, on)
     try:
         spent = [await store.spend("pad", slot, 600) for slot in (0, 255, 0, 7, 255)]
-        assert spent == [True, True, False, True, False]
+        assert spent == [None, None, 0, None, 0]
         clock.advance(599)
-        assert not await store.spend("pad", 7, 600)
-        assert await store.spend("next", 7, 600)
+        assert await store.spend("pad", 7, 600) == 599
+        assert await store.spend("next", 7, 600) is None
         clock.advance(1)
-        assert await store.spend("pad", 7, 600), "none of that pad can come back any more"
-        assert not await store.spend("next", 7, 600)
-        assert await another.spend("by the store's own clock", 7, 600)
-        assert not await another.spend("by the store's own clock", 7, 600)
+        assert await store.spend("pad", 7, 600) is None, "none of that pad can come back any more"
+        assert await store.spend("next", 7, 600) == 1
+        clock.advance(-2)
+        assert await store.spend("next", 7, 600) == 0
+        assert await another.spend("by the store's own clock", 7, 600) is None
+        assert await another.spend("by the store's own clock", 7, 600) is not None
     finally:
         await store.close()
         await another.close()
@@ -371,10 +373,37 @@ async def test_who_solves_nothing_gets_a_number_for_waiting(
         assert (await eventually(lambda: _inside(client))).status_code == 200
         # The proof has waited once, and gives one number, whatever process it comes to.
         ((name, token),) = kept.items()
+        monkeypatch.setattr(guard, "ON_ITS_WAY_SECONDS", 0)
         again = await elsewhere.get("/", headers={"Cookie": f"{name}={token}"})
         assert page_data(again)["kind"] == "challenge"
         assert again.cookies[name] != token, "a new one waits anew"
         await eventually(lambda: _in_line(elsewhere))
+
+
+async def test_p4_a_second_tab_takes_no_place_away_from_the_first(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both come back with one proof at the same time, and two processes answer: the cookie is one."""
+    monkeypatch.setattr(guard, "TIMED_SECONDS", 0)
+    on = settings(challenge="always")
+    async with gated(site, settings=on) as one, gated(site, settings=on) as two, visitor(one) as tab:
+        await tab.get("/")
+        proof = dict(tab.cookies)
+        assert is_inside(await tab.get("/"))
+        async with visitor(two, cookies=proof) as other_tab:
+            for _ in range(2 * guard.TIMED_PER_MINUTE):
+                late = await other_tab.get("/")
+                assert page_data(late)["kind"] == "challenge"
+                assert "set-cookie" not in late.headers
+                assert late.headers["retry-after"] == str(guard.LOOK_AGAIN_SECONDS)
+            assert (await other_tab.post(f"{API}/join")).json()["type"] == CHALLENGE
+            other_tab.cookies.clear()
+            other_tab.cookies.update(dict(tab.cookies))  # as the browser has it by then
+            assert is_inside(await other_tab.get("/"))
+            # Nothing was given for the proof, so its client has all its numbers still.
+            other_tab.cookies.clear()
+            await other_tab.get("/")
+            assert is_inside(await other_tab.get("/"))
 
 
 async def _in_line(client: httpx.AsyncClient) -> bool:

@@ -47,6 +47,28 @@ def test_nothing_is_kept_of_those_who_have_gone() -> None:
     assert limit.seconds_left("0") == 1
 
 
+def test_what_was_given_back_does_not_count() -> None:
+    clock = Clock()
+    limit = JoinLimit(2, clock)
+    for second, client in enumerate(("one", "one", "another")):
+        clock.now = 1000 + second
+        assert limit.take(client)
+    limit.give_back("one")
+    assert limit.take("one")
+    assert not limit.take("one")
+    limit.give_back("another")
+    limit.give_back("another")
+    limit.give_back("nobody")
+    assert len(limit) == 2
+    assert [limit.take("another") for _ in range(3)] == [True, True, False]
+    clock.now = 1060
+    assert limit.take("one"), "the first was kept"
+    assert not limit.take("one")
+    clock.now = 1200
+    assert limit.take("one")
+    assert len(limit) == 1
+
+
 def test_memory_is_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join_limit, "MOST_COUNTED", 1000)
     limit = JoinLimit(5, Clock())

@@ -52,9 +52,9 @@ async def live(url: str, room: str) -> None:
     try:
         shop.clock.now = (await by_its_own_clock.sync(-1))[0].at * 1000
         await by_its_own_clock.clock()
-        assert await shop.store.spend("pad", 1, 1)
+        assert await shop.store.spend("pad", 1, 1) is None
         shop.clock.advance(2)
-        assert await shop.store.spend("pad", 1, 1)
+        assert await shop.store.spend("pad", 1, 1) is None
         one = await shop.first()
         await shop.renew(one)
         (two,) = await shop.enter(1)

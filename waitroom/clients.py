@@ -50,9 +50,17 @@ class Clients:
         """Tell who sends a request, and what solution of a challenge comes with it."""
         solution = next((value for name, value in scope["headers"] if name == SOLUTION), None)
         peer: str = scope.get(PEER) or UNIX
-        return Asker(
-            self._client(peer, _forwarded(scope)), None if solution is None else solution.decode("latin-1")
-        )
+        forwarded = _forwarded(scope)
+        client = self._told(scope, forwarded) if peer == TOLD else self._client(peer, forwarded)
+        return Asker(client, None if solution is None else solution.decode("latin-1"))
+
+    def _told(self, scope: Scope, forwarded: Sequence[str]) -> str:
+        """Take the server at its word, where the proxies that are named say the same.
+
+        Else it may have put nothing there: whoever comes directly can name itself beside others, too.
+        """
+        told, read = str(scope["client"][0]), self._client(TOLD, forwarded)
+        return read if self._trusts(told) or _key(told) == read else TOLD
 
     def _client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Read what proxies have added from the right: the first that is no trusted proxy is the client."""

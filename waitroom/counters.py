@@ -9,6 +9,8 @@ Counted = Literal[
     "surplus_tokens",
     "unsent_requests",
     "refused_sockets",
+    "wrong_solutions",
+    "withheld_numbers",
     "store_failures",
     "store_late",
     "held_without_store",

@@ -15,6 +15,11 @@ from waitroom.together import in_time
 
 TIMED_SECONDS = 20
 """How long who solves no challenge waits instead."""
+ON_ITS_WAY_SECONDS = 10
+"""How long what a proof was exchanged for may take to reach the browser: all its tabs come back with the same proof,
+at the same time, and any process may answer each."""
+LOOK_AGAIN_SECONDS = 2
+"""After how long a tab comes back whose number may be on its way."""
 TIMED_PER_MINUTE = 10
 """Most numbers of a client and minute that are given for waiting; where `join_limit` is lower, that."""
 
@@ -38,7 +43,7 @@ class Hindrance:
     kind: Literal["challenge", "refused"]
     seconds: int
     is_used: bool = False
-    """The proof that was shown has got its number before: a new one is needed, which waits anew."""
+    """The proof that was shown got its number a while ago: a new one is needed, which waits anew."""
 
 
 class Guard:
@@ -53,6 +58,7 @@ class Guard:
         self._limit = JoinLimit(most) if most and not self._always else None
         self._timed = JoinLimit(min(most or TIMED_PER_MINUTE, TIMED_PER_MINUTE))
         self._store = store
+        self._counters = store.counters
         self._snapshot = snapshot
 
     def expected(self) -> Hindrance | None:
@@ -76,7 +82,9 @@ class Guard:
 
     async def _solved(self, challenges: Challenges, solution: str) -> bool:
         slip = challenges.read(solution, self._snapshot.now())
-        return slip is not None and await self._spend(slip.pad, slip.slot)
+        solved = slip is not None and await self._spend(slip.pad, slip.slot) is None
+        self._counters.add("wrong_solutions", not solved)
+        return solved
 
     async def _waited(self, asker: Asker, proof: Proof | None) -> Hindrance | None:
         """Tell how long is still to be waited; each proof waits for itself, and is used once."""
@@ -87,12 +95,20 @@ class Guard:
             return Hindrance("challenge", 1 + left // 1000)
         if not self._timed.take(asker.client):
             return Hindrance("challenge", min(TIMED_SECONDS, self._timed.seconds_left(asker.client)))
-        if not await self._spend(f"proof-{proof.id}", 0):
-            return Hindrance("challenge", TIMED_SECONDS, is_used=True)
-        return None
+        used = await self._spend(f"proof-{proof.id}", 0)
+        if used is None:
+            return None
+        self._timed.give_back(asker.client)
+        if used < ON_ITS_WAY_SECONDS:
+            # Another proof in its place would replace the number, or the pass, that another tab is given just now.
+            return Hindrance("challenge", LOOK_AGAIN_SECONDS)
+        return Hindrance("challenge", TIMED_SECONDS, is_used=True)
 
-    async def _spend(self, pad: str, slot: int) -> bool:
-        """Use something up, in the store, so that no other process takes it again; raises StoreError."""
+    async def _spend(self, pad: str, slot: int) -> float | None:
+        """Use something up, in the store, so that no other process takes it again; tells how many seconds ago it was.
+
+        Raises StoreError.
+        """
         spending = asyncio.ensure_future(self._store.spend(pad, slot, CHALLENGE_SECONDS))
         await in_time(spending, self._store.patience)
         return spending.result()

@@ -29,6 +29,18 @@ class JoinLimit:
         self._order.append(client)
         return True
 
+    def give_back(self, client: str) -> None:
+        """Count this client's latest no more: nothing was given for it."""
+        taken = self._taken.get(client)
+        if not taken:
+            return  # so many others came meanwhile that it is forgotten
+        taken.pop()
+        if not taken:
+            del self._taken[client]
+        # It was counted just now, so it is near the end.
+        at = next(at for at in range(len(self._order) - 1, -1, -1) if self._order[at] == client)
+        del self._order[at]
+
     def seconds_left(self, client: str) -> int:
         """In how many whole seconds this client may take the next one; at least 1."""
         taken = self._taken.get(client)

@@ -261,6 +261,7 @@ class WaitingRoom:
     def _hindered(self, hindrance: Hindrance, shown: Proof | None, missed: bool = False) -> Held:
         """Hold who gets no number yet; the proof that was shown goes on waiting, unless it was used."""
         place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
+        self.counters.add("withheld_numbers")
         if shown and not hindrance.is_used:
             return Held(hindrance.kind, place, shown, new=False)
         missed = shown.missed if shown else missed

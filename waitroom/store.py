@@ -217,16 +217,20 @@ class Store:
             told["counters"] = {name: int(n or 0) for name, n in zip(NAMES, told["counters"], strict=True)}
         return told
 
-    async def spend(self, pad: str, slot: int, seconds: int) -> bool:
-        """Use up a slot (0 to 255) of a pad; False where it was used before, within so many seconds at least."""
+    async def spend(self, pad: str, slot: int, seconds: int) -> float | None:
+        """Use up a slot (0 to 255) of a pad, for so many seconds at least.
+
+        Answers None; where it was used before, how many seconds ago, by the last use of the pad.
+        """
         keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
         told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
         script = _plain_script("spend")
         with self._explaining():
             try:
-                return bool(await self._link().call("EVALSHA", _sha(script), *told))
+                ago = int(await self._link().call("EVALSHA", _sha(script), *told))
             except exceptions.NoScriptError:
-                return bool(await self._link().call("EVAL", script, *told))
+                ago = int(await self._link().call("EVAL", script, *told))
+        return None if ago < 0 else ago / 1_000_000
 
     async def facts(self) -> StoreFacts:
         """Ask the store what it is; raises where it would not do, as any first call does."""

@@ -5,7 +5,7 @@
 --
 -- KEYS    1 hash: pad -> a byte for each slot of it that was used; 2 zset: pad -> when it can be forgotten, us
 -- ARGV    1 pad, 2 slot (0 to 255), 3 for how many us it is kept, 4 the time in us, in tests only, else ''
--- answer  1 now it is used, 0 it was used before
+-- answer  -1 now it is used, else it was used before: that many us ago at least, by the last use of its pad
 
 local USED, ENDS = unpack(KEYS)
 local pad, slot, keeps = ARGV[1], string.char(tonumber(ARGV[2])), tonumber(ARGV[3])
@@ -23,8 +23,8 @@ end
 
 local used = redis.call('HGET', USED, pad) or ''
 if string.find(used, slot, 1, true) then
-  return 0
+  return math.max(0, now + keeps - tonumber(redis.call('ZSCORE', ENDS, pad)))
 end
 redis.call('HSET', USED, pad, used .. slot)
 redis.call('ZADD', ENDS, string.format('%.0f', now + keeps), pad)
-return 1
+return -1
