@@ -20,7 +20,8 @@ EXAMPLE_WORDS = re.compile(
     r"please|your|signing|random|string|token|here|waitroom|waiting|room|admin|test|dummy|fake|insecure|"
     r"unsafe|development|production|letmein|hunter2|correct|horse|battery|staple|qwertyuiop|asdfghjkl|"
     r"zxcvbnm|qwerty|asdf|abcdef|0123456789|123456|deadbeef|cafebabe|must|least|characters|long|key|the|and|with|"
-    r"not|this|x{3,}|[\W_]"
+    r"not|this|todo|generate|before|deploying|deployment|deploy|really|real|very|super|iloveyou|quick|"
+    r"brown|jumps|over|lazy|fox|dog|x{3,}|[\W_]"
 )
 """Words and signs of made-up keys, longer ones before those that they begin with."""
 UNEXPANDED = re.compile(r"\$[({].*|\{\{.*\}\}|<.*>|%.*%", re.DOTALL)
