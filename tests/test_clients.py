@@ -57,13 +57,32 @@ def client(proxies: Iterable[str], peer: str, *forwarded: str) -> str:
         ([], UNIX, ["198.51.100.7"], UNIX),
         (["10.0.0.1"], UNIX, ["198.51.100.7"], UNIX),
         (["unix"], UNIX, ["198.51.100.7"], "198.51.100.7"),
-        ([], TOLD, ["198.51.100.7"], TOLD),
-        (["10.0.0.1"], TOLD, ["203.0.113.5, 198.51.100.7"], "198.51.100.7"),
         ([], "testclient", [], "testclient"),
     ],
 )
 def test_who_is_counted(proxies: list[str], peer: str, forwarded: list[str], counted_as: str) -> None:
     assert client(proxies, peer, *forwarded) == counted_as
+
+
+@pytest.mark.parametrize(
+    ("proxies", "told", "forwarded", "counted_as"),
+    [
+        ([], "198.51.100.7", "198.51.100.7", TOLD),
+        (["10.0.0.1"], "198.51.100.7", "203.0.113.5, 198.51.100.7", "198.51.100.7"),
+        (["10.0.0.1"], "2001:db8::7", "[2001:db8::7]:443, 10.0.0.1", "2001:db8::/64"),
+        # Whoever gets past the proxies writes the whole header, their own address and any other.
+        (["10.0.0.1"], "198.51.100.7", "198.51.100.7, 203.0.113.5", TOLD),
+        (["10.0.0.1"], "198.51.100.7", "198.51.100.7, unknown", TOLD),
+    ],
+)
+def test_who_is_counted_where_the_server_may_have_told_a_forwarded_address(
+    proxies: list[str], told: str, forwarded: str, counted_as: str
+) -> None:
+    async def receive() -> None: ...
+
+    request = scope(told, forwarded)
+    request[PEER] = peer_of(request, receive)
+    assert Clients(proxies).asker(request).client == counted_as
 
 
 def test_the_solution_comes_along() -> None:

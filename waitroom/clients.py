@@ -50,9 +50,10 @@ class Clients:
         """Tell who sends a request, and what solution of a challenge comes with it."""
         solution = next((value for name, value in scope["headers"] if name == SOLUTION), None)
         peer: str = scope.get(PEER) or UNIX
-        return Asker(
-            self._client(peer, _forwarded(scope)), None if solution is None else solution.decode("latin-1")
-        )
+        client = self._client(peer, _forwarded(scope))
+        if peer == TOLD and client != _key(str(scope["client"][0])):
+            client = TOLD  # one who came past the proxies may have written both
+        return Asker(client, None if solution is None else solution.decode("latin-1"))
 
     def _client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Read what proxies have added from the right: the first that is no trusted proxy is the client."""
