@@ -160,6 +160,9 @@ async def test_p6_nobody_waits_for_a_store_that_is_known_to_be_away(
     assert (lost.away_since, str(lost.error)) == (since, "still gone")
     assert caplog.text.count("those inside go on") == 1
     await lost.close()
+    with pytest.raises(StopIteration):
+        lost.fresh(inside=True).send(None)  # nor who is inside, however long nobody has asked
+    await lost.close()
     await lost.fresh()
     await lost.close()
 

@@ -111,7 +111,8 @@ class Snapshot:
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
-        Who is `inside` does not wait for a read that the task has under way.
+        Nobody waits for a store that is known to be away while the task asks it, and who is `inside` never does; nor
+        for a read that the task has under way.
         """
         now = self._used_at = time.monotonic()
         is_kept = is_alive(self._task)
@@ -119,8 +120,9 @@ class Snapshot:
             self._task = asyncio.get_running_loop().create_task(self._keep())
         if now - self._read_at <= 2 * self._sync_seconds:
             return
-        if is_kept and (inside or self.away_since is not None):
-            return  # nobody waits for a store that is known to be away; the task will tell when it is back
+        is_away = self.away_since is not None
+        if (is_kept and (inside or is_away)) or (inside and is_away):
+            return  # the task will tell
         await self._read()
 
     async def reread(self) -> None:
