@@ -72,6 +72,7 @@ def test_who_is_counted(proxies: list[str], peer: str, forwarded: list[str], cou
         ([], "198.51.100.7", "198.51.100.7", TOLD),
         (["10.0.0.1"], "198.51.100.7", "203.0.113.5, 198.51.100.7", "198.51.100.7"),
         (["10.0.0.1"], "198.51.100.7", "198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        (["10.0.0.1"], "2001:db8::7", "[2001:db8::7]:443, 10.0.0.1", "2001:db8::/64"),
         # The server's list is shorter than the gate's.
         (["10.0.0.0/8"], "10.1.1.1", "203.0.113.5, 198.51.100.7, 10.1.1.1", "198.51.100.7"),
         # The server takes the first there is; or a client came directly, and names itself and another.

@@ -1,6 +1,7 @@
 """The scripts on a store that has lost something: nobody loses a place, and nobody too many comes in (P1 to P4, P9)."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest_asyncio
@@ -378,6 +379,39 @@ async def test_p6_who_was_let_in_without_the_store_is_inside_when_it_is_back(ope
     assert await line.renew(lent)
     assert (await line.look()).inside == 1
     assert (await line.claimed(called)).entered_at == lent.entered_at
+
+
+async def test_p7_a_floor_that_has_far_to_go_rises_by_steps(open_shop: MakeShop) -> None:
+    """Where nobody but a ticket remembers an epoch, nobody knows its floor; no call may hold the store for long."""
+    shop = open_shop()
+    told = Ticket(1, "1759999999000000-before", 50_001, "id", shop.clock.ms(), 50_000)
+    line = shop.process()
+    line.store.memory.hear(told)
+    assert (await line.look()).epochs[0].called == 50_000
+    shop.clock.advance(shop.settings.active_seconds + 75)
+    floors = [(await line.look()).epochs[0].floor for _ in range(4)]
+    assert floors == [20_000, 40_000, 50_000, 50_000]
+
+
+async def test_p7_whoever_comes_back_below_the_floor_leaves_nothing_behind(open_shop: MakeShop) -> None:
+    """Their tickets are expired by their numbers alone, so that their use needs no note."""
+    shop = open_shop()
+    line = shop.process()
+    tickets = await line.enter(3)
+    shop.clock.advance(shop.settings.active_seconds)
+    assert (await line.look()).epochs[0].floor == 3
+    shop.clock.advance(GRACE + 1)
+    assert (await line.look()).inside == 0
+    ends = shop.clock.ms(60)
+    back = [pass_of(ticket, ticket.issued_at, ends, 60_000) for ticket in tickets]
+    back = [replace(one, confirmed=UNCONFIRMED) for one in back]
+    for one in back[:2]:
+        assert await line.renew(one)
+    assert (await line.look()).inside == 2
+    assert await line.leave(back[2]) != [0], "the third one leaves without having been heard of"
+    assert await line.claim(*tickets) == ["expired"] * 3, "P5"
+    with redis.Redis.from_url(shop.url) as client:
+        assert client.hkeys(f"waitroom:{{{shop.room}}}:used") == []
 
 
 async def test_an_epoch_whose_tickets_have_all_had_their_turn_is_over_a_day_later(

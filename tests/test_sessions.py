@@ -68,6 +68,30 @@ async def test_p6_while_the_store_is_away_a_pass_is_honoured_for_one_session_mor
     assert shop.sessions.latest(guest) is guest, "nobody asks a store that is away"
 
 
+async def test_p1_a_pass_that_ran_out_well_before_the_store_went_away_stays_over(settings: Make) -> None:
+    shop = WaitingRoom(settings(session_seconds=60))
+    await shop.start()
+    guest = await guest_of(shop)
+    await shop.snapshot.close()
+    shop.snapshot.lose(StoreError("gone"))
+    assert shop.sessions.is_valid(lasting(shop, guest, -20_000)), "its lease lived still, P6"
+    assert not shop.sessions.is_valid(lasting(shop, guest, -40_000)), "others may have its place"
+    await shop.close()
+
+
+async def test_p6_a_pass_that_ran_out_is_honoured_also_by_who_has_never_seen_the_store(
+    tmp_path: Path,
+) -> None:
+    nowhere = load(redis_url=f"unix://{tmp_path}/none", secret=SECRET, session_seconds=60)
+    shop = WaitingRoom(nowhere)
+    await shop.start()
+    now = shop.snapshot.now()
+    guest = Pass(1, "epoch", 1, "id", now - 90_000, now - 50_000, 60_000, 0)
+    assert shop.sessions.is_valid(guest)
+    assert not shop.sessions.is_valid(replace(guest, expires_at=now - 61_000))
+    await shop.close()
+
+
 async def test_a_pass_is_renewed_from_half_its_life_on(shop: WaitingRoom) -> None:
     guest = await guest_of(shop)
     shop.sessions.renew_soon(lasting(shop, guest, 11_000))

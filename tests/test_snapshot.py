@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests import stores
 from tests.conftest import SECRET
 from tests.gates import eventually
+from tests.rooms import Clock
 from tests.test_store_rights import DOCUMENTED, make_user
 from tests.windows import window
 from waitroom import snapshot
@@ -159,6 +160,9 @@ async def test_p6_nobody_waits_for_a_store_that_is_known_to_be_away(
     assert (lost.away_since, str(lost.error)) == (since, "still gone")
     assert caplog.text.count("those inside go on") == 1
     await lost.close()
+    with pytest.raises(StopIteration):
+        lost.fresh(inside=True).send(None)  # nor who is inside, however long nobody has asked
+    await lost.close()
     await lost.fresh()
     await lost.close()
 
@@ -194,6 +198,41 @@ async def test_a_store_that_goes_and_comes_is_told_once(
     ]
     assert caplog.messages[1].rpartition(" since ")[2] >= since
     await fresh.close()
+
+
+async def test_p6_a_store_that_comes_and_goes_was_away_all_the_time(
+    settings: Make, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that ran out in the first of two absences is not forgotten at the second."""
+    clock = Clock()
+    moved = Store(store_url, settings(), clock)
+    fresh = Snapshot(moved, 60, is_idle)
+
+    async def absent(seconds: float) -> None:
+        fresh.lose(StoreError("gone"))
+        clock.advance(seconds)
+        await fresh.contact()
+        assert fresh.away_since is None
+
+    await fresh.contact()
+    began = clock.ms()
+    await absent(100)
+    await absent(2)
+    assert fresh.ran_out_while_away(began + 40_000)
+    fresh.lose(StoreError("gone once more"))
+    assert fresh.ran_out_while_away(began + 40_000)
+    await fresh.reread()
+    await fresh.contact()
+
+    monkeypatch.setattr(snapshot, "STEADY_SECONDS", 0)
+    clock.advance(60)
+    for _ in range(2):
+        await fresh.reread()
+    await absent(2)
+    assert not fresh.ran_out_while_away(began + 40_000), "that was another time"
+    assert fresh.ran_out_while_away(clock.ms(-1))
+    await fresh.close()
+    await moved.close()
 
 
 async def test_a_store_that_refuses_what_the_sync_does_not_need_is_not_back(

@@ -200,6 +200,36 @@ async def test_a_visitor_who_finds_out_that_the_store_is_gone_is_held(box: Box, 
         assert await is_away(stranger)
 
 
+async def test_p5_a_ticket_that_was_used_and_left_opens_nothing_while_the_store_is_away(box: Box) -> None:
+    """Its number is one of those whose places are sure; who has the other comes in."""
+    mine = load(redis_url=box.url, secret=SECRET, capacity=2, sync_seconds=0.05)
+    async with gated(site, settings=mine) as gate, client_of(gate) as one, client_of(gate) as other:
+        for guest in (one, other):
+            await session(guest)
+        tickets = []
+        for _ in range(2):
+            async with client_of(gate) as waits:
+                tickets.append((await waits.post(f"{API}/join")).json()["ticket"])
+        for guest in (one, other):
+            await guest.delete(f"{API}/ticket")
+
+        async def called() -> bool:
+            return bool((await one.get(f"{API}/window")).json()["called"] == 4)
+
+        await eventually(called)
+        async with client_of(gate, headers=bearer(tickets[1])) as fourth:
+            assert (await comes_in(fourth)).json()["number"] == 4
+            assert (await fourth.delete(f"{API}/ticket")).status_code == 204
+        box.stop()
+
+        async def away() -> bool:
+            return await is_away(one)
+
+        await eventually(away)
+        assert not is_inside(await one.get("/", headers=bearer(tickets[1]))), "P5"
+        assert (await other.get("/", headers=bearer(tickets[0]))).json()["number"] == 3
+
+
 async def test_the_better_of_two_tickets_counts_when_only_the_store_could_tell(box: Box) -> None:
     async with full_house(box, sync_seconds=60) as (gate, guest, waits), client_of(gate) as other:
         later = (await other.post(f"{API}/join")).json()["ticket"]

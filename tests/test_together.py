@@ -98,6 +98,24 @@ async def test_who_comes_next_does_not_wait_for_a_call_that_hangs() -> None:
     assert script.batches == [[0], [1]]
 
 
+async def test_whoever_is_gone_neither_holds_up_who_comes_next_nor_is_asked_for() -> None:
+    """P4: a server may cancel a request whose client has gone."""
+    script = Script(open_=False)
+    calls: Together[int, str] = Together(script, script.learned.append, 0.05)
+    asked = [asyncio.create_task(calls.ask(item)) for item in (0, 1)]
+    await until(lambda: script.batches)
+    asked.append(asyncio.create_task(calls.ask(2)))
+    await asyncio.sleep(0)
+    for one in asked:
+        one.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    with pytest.raises(StoreError):
+        await calls.ask(3)  # the store hangs
+    script.gate.set()
+    assert await calls.ask(4) == "answer 4"
+    assert script.batches == [[0, 1], [4]], "what was not sent yet never is"
+
+
 async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts() -> None:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[str] = loop.create_future()

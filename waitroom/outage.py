@@ -83,6 +83,8 @@ class Outage:
         window, now = self._snapshot.window, self._snapshot.now()
         if window is None or window.sure is None or window.settling or rank(ticket) < window.sure:
             return None
+        if ticket.id in self._snapshot.ended:
+            return None  # it was used, and left
         is_sure = now < window.at + self._settings.claim_seconds * 1000 / 2
         if not is_sure or status_of(ticket, window) != "active":
             return None

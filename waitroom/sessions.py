@@ -54,14 +54,17 @@ class Sessions:
     def is_valid(self, latest: Pass) -> bool:
         """Tell from the pass and the snapshot alone whether the session goes on.
 
-        While the store is away, a pass that ran out is honoured for one `session_seconds`.
+        A pass that has run out since the store went away is honoured for one `session_seconds`, while it is.
         """
         if latest.id in self._snapshot.ended:
             return False
         left = latest.expires_at - self._snapshot.now()
         if self._snapshot.away_since is not None:
-            self._counters.add("honoured_passes", -self._session_ms < left <= 0)
-            return left > -self._session_ms
+            is_honoured = -self._session_ms < left <= 0 and self._snapshot.ran_out_while_away(
+                latest.expires_at
+            )
+            self._counters.add("honoured_passes", is_honoured)
+            return left > 0 or is_honoured
         return left > 0 and not self._is_too_long(latest)
 
     def _is_too_long(self, used: Pass) -> bool:

@@ -21,6 +21,8 @@ STEADY_SECONDS = 5.0
 """How long the store has to stay once it is back, before the log says so."""
 CONTACT_SECONDS = 5.0
 """How long a process waits at its start for the store's first answer."""
+GRACE_MS = 30_000
+"""How much longer than its pass the store keeps a lease: for that long it would have renewed it."""
 
 log: logging.Logger = logging.getLogger("waitroom")
 
@@ -85,15 +87,17 @@ class Snapshot:
         """Note that the store did not answer."""
         self.error = error
         if self.away_since is None:
-            self._lost_at = self.now()
             self.away_since = datetime.now(UTC)
-            if self._told_since is None:
+            if self._told_since is None:  # one that comes and goes is away until it stays
+                self._lost_at = self.now()
                 self._told_since = self.away_since
                 log.warning("%s; those inside go on", error)
 
     def ran_out_while_away(self, expires_at: int) -> bool:
-        """Tell whether a pass ran out during the last time that the store was away."""
-        return self._outage is not None and self._outage[0] <= expires_at <= self._outage[1]
+        """Tell whether a pass ran out while the store could not be asked about it: now, or the last time."""
+        if self.away_since is not None and (self.window is None or expires_at > self.window.at - GRACE_MS):
+            return True
+        return self._outage is not None and self._outage[0] - GRACE_MS < expires_at <= self._outage[1]
 
     def returned_at(self) -> int | None:
         """When the store came back from its last absence, by its own clock in ms; None where it was never away."""
@@ -107,7 +111,8 @@ class Snapshot:
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
-        Who is `inside` does not wait for a read that the task has under way.
+        Nobody waits for a store that is known to be away while the task asks it, and who is `inside` never does; nor
+        for a read that the task has under way.
         """
         now = self._used_at = time.monotonic()
         is_kept = is_alive(self._task)
@@ -115,8 +120,9 @@ class Snapshot:
             self._task = asyncio.get_running_loop().create_task(self._keep())
         if now - self._read_at <= 2 * self._sync_seconds:
             return
-        if is_kept and (inside or self.away_since is not None):
-            return  # nobody waits for a store that is known to be away; the task will tell when it is back
+        is_away = self.away_since is not None
+        if (is_kept and (inside or is_away)) or (inside and is_away):
+            return  # the task will tell
         await self._read()
 
     async def reread(self) -> None:

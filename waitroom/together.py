@@ -92,10 +92,15 @@ class Together(Generic[Item, Answer]):
 
 
 async def in_time(future: asyncio.Future[Answer], seconds: float) -> None:
-    """Wait until `future` is done; after so many seconds cancel it and raise StoreError."""
-    if not await is_done_in_time(future, seconds):
-        future.cancel()
-        raise StoreError(LATE)
+    """Wait until `future` is done; after so many seconds raise StoreError.
+
+    It is cancelled then, and where whoever waits is cancelled: nobody needs it any more.
+    """
+    try:
+        if not await is_done_in_time(future, seconds):
+            raise StoreError(LATE)
+    finally:
+        future.cancel()  # does nothing to one that is done
 
 
 async def is_done_in_time(future: asyncio.Future[Any], seconds: float) -> bool:

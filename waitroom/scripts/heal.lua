@@ -4,7 +4,7 @@
 --         failed      whether the caller's last call failed
 --         expected    what it should tell by now, from the time that has passed on the caller's machine
 --         generation, epochs {epoch, issued, called, floor}, inside, entered: as the store last told the caller
---         told        {epoch, issued, called, generation} out of signed tickets and passes, where they go beyond that
+--         told        {epoch, issued, called, 0, generation} out of signed tickets and passes, where they go beyond that
 --
 -- All of it only ever grows, so that views merge by taking the greater, in any order and any number of times.
 -- What somebody was told and the store does not know is proof of a loss: a new epoch begins, which ranks

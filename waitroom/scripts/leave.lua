@@ -28,7 +28,7 @@ end
 -- A session that the store has lost is ended all the same: copies of its pass would bring it back, also of a longer
 -- one that was given just before.
 local function end_forgotten(rank, id, pass_ends, entered_at)
-  redis.call('HSET', USED, rank, text(now))
+  note_used(rank, now)
   remove({PROMISED, DOOR, ASKED}, {rank})
   find_forgotten(entered_at)
   return end_session(id, math.max(pass_ends, now + rules.lease_us) + GRACE_US, false)

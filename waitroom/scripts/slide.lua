@@ -3,6 +3,7 @@
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
 local PACE_US = 60000000 -- the measured rate spans one to two of these
 local SHORTEST_PACE_US = 5000000
+local MOST_FORGOTTEN = 20000 -- by which a floor rises in one call: an epoch that only tickets tell of may have millions to go
 local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
 
 local function end_leases()
@@ -35,7 +36,7 @@ local function highest_floor(epoch)
 end
 
 local function raise_floor(epoch, called)
-  local floor = math.min(called, highest_floor(epoch))
+  local floor = math.min(called, highest_floor(epoch), epoch.floor + MOST_FORGOTTEN)
   if floor > epoch.floor then
     forget_used(epoch.name, epoch.floor + 1, floor)
     epoch.floor = floor
@@ -188,11 +189,18 @@ local function find_forgotten(entered_at)
   end
 end
 
+-- Where the floor alone makes a ticket expired, nothing would ever take the note away.
+local function note_used(rank, at)
+  if not is_passed(epoch_of(rank), number_of(rank)) then
+    redis.call('HSET', USED, rank, text(at))
+  end
+end
+
 -- A session that the store has in use.
 local function put_inside(rank, id, entered_at, pass_ends, first)
   redis.call('ZADD', INSIDE, text(pass_ends + GRACE_US), id)
   redis.call('ZADD', ENTRIES, text(math.min(entered_at, now)), id) -- by a clock that was lost it may be hours ahead
-  redis.call('HSET', USED, rank, text(entered_at))
+  note_used(rank, entered_at)
   redis.call('ZREM', PROMISED, rank)
   remove({DOOR, ASKED}, {rank})
   if first then

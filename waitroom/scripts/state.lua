@@ -157,10 +157,12 @@ end
 
 -- Reading and keeping -----------------------------------------------------------------------------
 
+-- They are written in order. Two primaries that cannot see each other may have made hundreds.
 local function read_epochs(written)
   room.epochs = {}
   for name, issued, called, floor in string.gmatch(written, '([^, ]+) (%d+) (%d+) (%d+)') do
-    add_epoch({name = name, issued = tonumber(issued), called = tonumber(called), floor = tonumber(floor)})
+    room.newest = {name = name, issued = tonumber(issued), called = tonumber(called), floor = tonumber(floor)}
+    room.epochs[#room.epochs + 1] = room.newest
   end
 end
 
