@@ -304,6 +304,26 @@ async def test_a_store_that_answers_late_is_as_good_as_away(
     await fresh.close()
 
 
+async def test_p6_late_answers_do_not_shorten_how_long_passes_are_honoured(
+    settings: Make, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    moved = Store(store_url, settings(), clock)
+    fresh = Snapshot(moved, 60, is_idle)
+    await fresh.contact()
+    fresh.lose(StoreError("slow"))
+    ran_out = clock.ms(10)
+    clock.advance(120)
+    monkeypatch.setattr(moved, "patience", 0)
+    await fresh._read(5)
+    assert is_away(fresh)
+    assert fresh.window is not None
+    assert fresh.window.at == clock.ms(), "it was heard"
+    assert fresh.ran_out_while_away(ran_out)
+    await fresh.close()
+    await moved.close()
+
+
 def test_a_task_of_an_event_loop_that_is_gone_is_replaced(settings: Make, store_url: str) -> None:
     store = Counting(store_url, settings())
     fresh = Snapshot(store, 60, is_idle)

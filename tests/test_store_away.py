@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,35 @@ async def test_p6_passes_that_run_out_are_honoured_for_one_session_and_no_longer
             assert response.status_code == 503, "whether it is over only the store can tell"
         box.start()
         assert (await comes_in(guest)).json()["number"] == 1, "the store kept the lease"
+
+
+async def test_p4_whose_session_did_not_outlast_the_outage_gets_a_number_as_soon_as_others_who_were_held(
+    box: Box,
+) -> None:
+    async with full_house(box) as (gate, guest, _), client_of(gate) as stranger:
+        tokens = Tokens([SECRET], "default")
+        latest = tokens.read((await guest.get(f"{API}/status")).json()["pass"])
+        assert isinstance(latest, Pass)
+        guest.cookies.clear()
+        over = {
+            "Cookie": f"waitroom-default={tokens.sign(replace(latest, expires_at=latest.entered_at - 600_000))}"
+        }
+        box.stop()
+
+        async def away() -> bool:
+            return await is_away(stranger)
+
+        await eventually(away)
+        held = await guest.get("/", headers=over)
+        assert page_data(held)["kind"] == "away"
+        assert "waitroom-default=pr." in held.headers["set-cookie"], "proof of having been held"
+        box.start()
+
+        async def back() -> bool:
+            return await is_ready(stranger)
+
+        await eventually(back)
+        assert page_data(await guest.get("/"))["number"] == 3, "P4"
 
 
 async def test_p6_a_pass_that_runs_out_at_the_very_moment_is_honoured(box: Box) -> None:

@@ -6,7 +6,7 @@ from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.places import LONGEST_AWAY_POLL, Places, status_of
 from waitroom.settings import Settings
-from waitroom.snapshot import Snapshot
+from waitroom.snapshot import GRACE_MS, Snapshot
 from waitroom.tickets import PROOF_SECONDS, UNCONFIRMED, Credential, Pass, Proof, Ticket, new_id, pass_of
 from waitroom.window import rank
 
@@ -43,7 +43,11 @@ class Outage:
         if isinstance(credential, Ticket):
             return self._lent(credential) or self.hold(credential)
         if isinstance(credential, Pass):
-            return self.hold(None)  # it seems to be over, but only the store can tell
+            if self._snapshot.now() - credential.expires_at <= GRACE_MS:
+                return self.hold(None)  # it seems to be over, but only the store can tell
+            credential = (
+                None  # whoever was inside and is held now gets a number as soon as the others who are
+            )
         self._holds_newcomers = True
         if credential is not None and abs(self._snapshot.now() - credential.issued_at) <= FRESH_MS:
             return self.hold(credential)

@@ -45,7 +45,8 @@ class Snapshot:
         self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
-        self._lost_at = 0
+        # When the store went away, and when it was seen last before; 0: it never was.
+        self._lost_at = self._seen_at = 0
         self._outage: tuple[int, int] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -88,14 +89,18 @@ class Snapshot:
         self.error = error
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
-            if self._told_since is None:  # one that comes and goes is away until it stays
-                self._lost_at = self.now()
+            if (
+                time.monotonic() - self._back_at >= STEADY_SECONDS
+            ):  # one that comes and goes is away until it stays
+                self._lost_at, self._seen_at = self.now(), self.window.at if self.window else 0
+            if self._told_since is None:
                 self._told_since = self.away_since
                 log.warning("%s; those inside go on", error)
 
     def ran_out_while_away(self, expires_at: int) -> bool:
         """Tell whether a pass ran out while the store could not be asked about it: now, or the last time."""
-        if self.away_since is not None and (self.window is None or expires_at > self.window.at - GRACE_MS):
+        # Not by the window: answers that come too late for anything else go on to move that.
+        if self.away_since is not None and expires_at > self._seen_at - GRACE_MS:
             return True
         return self._outage is not None and self._outage[0] - GRACE_MS < expires_at <= self._outage[1]
 
