@@ -42,14 +42,11 @@ class Outage:
             return Uncounted()
         if isinstance(credential, Ticket):
             return self._lent(credential) or self.hold(credential)
-        if isinstance(credential, Pass):
-            if self._snapshot.now() - credential.expires_at <= GRACE_MS:
-                return self.hold(None)  # it seems to be over, but only the store can tell
-            credential = (
-                None  # whoever was inside and is held now gets a number as soon as the others who are
-            )
+        if isinstance(credential, Pass) and self._snapshot.now() - credential.expires_at <= GRACE_MS:
+            return self.hold(None)  # it seems to be over, but only the store can tell
+        # Whoever was inside and is held now gets a number as soon as the others who are.
         self._holds_newcomers = True
-        if credential is not None and abs(self._snapshot.now() - credential.issued_at) <= FRESH_MS:
+        if isinstance(credential, Proof) and abs(self._snapshot.now() - credential.issued_at) <= FRESH_MS:
             return self.hold(credential)
         return self.hold(self._proof(), new=True)
 

@@ -89,9 +89,8 @@ class Snapshot:
         self.error = error
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
-            if (
-                time.monotonic() - self._back_at >= STEADY_SECONDS
-            ):  # one that comes and goes is away until it stays
+            # One that comes and goes is away until it stays.
+            if time.monotonic() - self._back_at >= STEADY_SECONDS:
                 self._lost_at, self._seen_at = self.now(), self.window.at if self.window else 0
             if self._told_since is None:
                 self._told_since = self.away_since
