@@ -16,6 +16,8 @@ class Joined:
     answered: float
     entered: float | None = None
     left: float | None = None
+    latest: str | None = None
+    """The pass that it was exchanged for."""
     sessions: set[str] = field(default_factory=set)
 
 
@@ -23,6 +25,8 @@ class Joined:
 class Record:
     """The whole run, as the visitors saw it."""
 
+    seconds: float = 0.0
+    """How long it lasted, from the first of those who stay inside to the last join."""
     joined: list[Joined] = field(default_factory=list)
     joins_held: int = 0
     """Joins that got no number, as the store was away: who asked was told so."""

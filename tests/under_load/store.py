@@ -7,7 +7,7 @@ from pathlib import Path
 import redis
 
 from tests import stores
-from tests.waiting import until
+from tests.stores import until
 
 
 class Box:
