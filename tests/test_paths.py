@@ -294,6 +294,17 @@ def test_what_servers_end_a_path_at_or_leave_out_is_gated_and_in_no_pattern() ->
             check_pattern(f"/shop{chr(code)}x")
 
 
+def test_a_host_alone_leaves_the_root() -> None:
+    assert Paths(["/"], []).gated("//host")
+    assert not Paths(["/"], []).gated("/host")
+
+
+def test_a_step_up_beside_an_escape_is_no_honest_link() -> None:
+    assert Paths(["/shop"], []).gated("/x/../%61")
+    assert not Paths(["/shop"], []).gated("/x/../a")
+    assert not Paths(["/shop"], []).gated("/x/%61")
+
+
 def test_no_path_is_the_root() -> None:
     assert readings("") == exact_readings("") == {"/"}
 
