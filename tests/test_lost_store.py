@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
 LOSS = "the store has lost something"
 
 
-async def grown(now: int, before: int) -> bool:
-    return now > before
+async def grown(count: Callable[[], int], before: int) -> bool:
+    return count() > before
 
 
 def flush(box: Box) -> None:
@@ -101,11 +102,11 @@ async def test_p1_p3_p4_four_workers_whose_store_is_emptied_again_and_again(box:
             lives = [asyncio.create_task(visitor.lives(0.2)) for visitor in crowd.more(20, "one")]
             for _ in range(3):
                 entered = len(crowd.entries())
-                await eventually(lambda: grown(len(crowd.entries()), entered))  # noqa: B023
+                await eventually(partial(grown, lambda: len(crowd.entries()), entered))
                 told = server.printed().count(LOSS)
                 flush(box)
                 lives += [asyncio.create_task(visitor.lives(0.2)) for visitor in crowd.more(3, "more")]
-                await eventually(lambda: grown(server.printed().count(LOSS), told))  # noqa: B023
+                await eventually(partial(grown, lambda: server.printed().count(LOSS), told))
             async with asyncio.timeout(2 * DEADLINE_SECONDS):
                 await asyncio.gather(*lives)
             assert len(crowd.entries()) == len(lives) == 29, "nobody is lost"

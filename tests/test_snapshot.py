@@ -20,7 +20,7 @@ from waitroom import snapshot
 from waitroom.errors import StoreError
 from waitroom.settings import Settings, load
 from waitroom.snapshot import Snapshot
-from waitroom.store import Store
+from waitroom.store import Store, read_script
 
 Make = Callable[..., Settings]
 
@@ -43,6 +43,20 @@ async def store(settings: Make, store_url: str) -> AsyncIterator[Counting]:
     opened = Counting(store_url, settings())
     yield opened
     await opened.close()
+
+
+Moved = tuple[Clock, Store, Snapshot]
+
+
+@pytest_asyncio.fixture
+async def moved(settings: Make, store_url: str) -> AsyncIterator[Moved]:
+    """A snapshot of a store whose clock the test moves."""
+    clock = Clock()
+    store = Store(store_url, settings(), clock)
+    fresh = Snapshot(store, 60, is_idle)
+    yield clock, store, fresh
+    await fresh.close()
+    await store.close()
 
 
 def is_idle() -> bool:
@@ -201,12 +215,10 @@ async def test_a_store_that_goes_and_comes_is_told_once(
 
 
 async def test_p6_a_store_that_comes_and_goes_was_away_all_the_time(
-    settings: Make, store_url: str, monkeypatch: pytest.MonkeyPatch
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass that ran out in the first of two absences is not forgotten at the second."""
-    clock = Clock()
-    moved = Store(store_url, settings(), clock)
-    fresh = Snapshot(moved, 60, is_idle)
+    clock, _, fresh = moved
 
     async def absent(seconds: float) -> None:
         fresh.lose(StoreError("gone"))
@@ -231,8 +243,6 @@ async def test_p6_a_store_that_comes_and_goes_was_away_all_the_time(
     await absent(2)
     assert not fresh.ran_out_while_away(began + 40_000), "that was another time"
     assert fresh.ran_out_while_away(clock.ms(-1))
-    await fresh.close()
-    await moved.close()
 
 
 async def test_a_store_that_refuses_what_the_sync_does_not_need_is_not_back(
@@ -304,24 +314,24 @@ async def test_a_store_that_answers_late_is_as_good_as_away(
     await fresh.close()
 
 
+def test_the_grace_is_that_of_the_scripts() -> None:
+    assert f"local GRACE_US = {snapshot.GRACE_MS * 1000} " in read_script("sync")
+
+
 async def test_p6_late_answers_do_not_shorten_how_long_passes_are_honoured(
-    settings: Make, store_url: str, monkeypatch: pytest.MonkeyPatch
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    moved = Store(store_url, settings(), clock)
-    fresh = Snapshot(moved, 60, is_idle)
+    clock, store, fresh = moved
     await fresh.contact()
     fresh.lose(StoreError("slow"))
     ran_out = clock.ms(10)
     clock.advance(120)
-    monkeypatch.setattr(moved, "patience", 0)
+    monkeypatch.setattr(store, "patience", 0)
     await fresh._read(5)
     assert is_away(fresh)
     assert fresh.window is not None
     assert fresh.window.at == clock.ms(), "it was heard"
     assert fresh.ran_out_while_away(ran_out)
-    await fresh.close()
-    await moved.close()
 
 
 def test_a_task_of_an_event_loop_that_is_gone_is_replaced(settings: Make, store_url: str) -> None:

@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,7 @@ async def test_p6_the_store_goes_and_comes_back(box: Box, goes: Any, comes: Any)
         finally:
             comes(box)
 
-        async def back() -> bool:
-            return await is_ready(stranger)
-
-        await eventually(back)
+        await eventually(partial(is_ready, stranger))
         assert is_inside(await guest.get("/"))
         assert page_data(await waits.get("/"))["number"] == 2, "P4"
         assert page_data(await takes_number(stranger))["number"] == 3, "P4"
@@ -175,19 +173,13 @@ async def test_p4_whose_session_did_not_outlast_the_outage_gets_a_number_as_soon
         }
         box.stop()
 
-        async def away() -> bool:
-            return await is_away(stranger)
-
-        await eventually(away)
+        await eventually(partial(is_away, stranger))
         held = await guest.get("/", headers=over)
         assert page_data(held)["kind"] == "away"
         assert "waitroom-default=pr." in held.headers["set-cookie"], "proof of having been held"
         box.start()
 
-        async def back() -> bool:
-            return await is_ready(stranger)
-
-        await eventually(back)
+        await eventually(partial(is_ready, stranger))
         assert page_data(await guest.get("/"))["number"] == 3, "P4"
 
 
@@ -252,10 +244,7 @@ async def test_p5_a_ticket_that_was_used_and_left_opens_nothing_while_the_store_
             assert (await fourth.delete(f"{API}/ticket")).status_code == 204
         box.stop()
 
-        async def away() -> bool:
-            return await is_away(one)
-
-        await eventually(away)
+        await eventually(partial(is_away, one))
         assert not is_inside(await one.get("/", headers=bearer(tickets[1]))), "P5"
         assert (await other.get("/", headers=bearer(tickets[0]))).json()["number"] == 3
 
@@ -274,10 +263,7 @@ async def test_the_gate_may_be_open_while_the_store_is_away(box: Box) -> None:
         assert not is_inside(await stranger.get("/"))
         box.stop()
 
-        async def away() -> bool:
-            return await is_away(stranger)
-
-        await eventually(away)
+        await eventually(partial(is_away, stranger))
         for client in (stranger, waits):
             for headers in ({}, IMAGE, {"Accept": "application/json"}):
                 response = await client.get("/", headers=headers)
@@ -288,10 +274,7 @@ async def test_the_gate_may_be_open_while_the_store_is_away(box: Box) -> None:
         assert await greets_a_socket(gate)
         box.start()
 
-        async def back() -> bool:
-            return await is_ready(stranger)
-
-        await eventually(back)
+        await eventually(partial(is_ready, stranger))
         assert page_data(await waits.get("/"))["number"] == 2, "P4"
         assert not await greets_a_socket(gate)
 
@@ -318,10 +301,7 @@ async def test_a_slot_that_cannot_be_released_now_is_freed_by_its_lease(
     async with full_house(box) as (_, guest, waits):
         box.stop()
 
-        async def away() -> bool:
-            return await is_away(waits)
-
-        await eventually(away)
+        await eventually(partial(is_away, waits))
         with caplog.at_level("INFO", logger="waitroom"):
             assert (await guest.get("/release")).text == "goodbye"
         assert "a released slot stays taken until its lease ends" in caplog.text
@@ -335,11 +315,7 @@ async def test_p6_an_open_stream_survives_an_outage(box: Box) -> None:
         with room.sessions.open_request(inside):
             box.signal(signal.SIGSTOP)
             try:
-
-                async def away() -> bool:
-                    return await is_away(waits)
-
-                await eventually(away)
+                await eventually(partial(is_away, waits))
             finally:
                 box.signal(signal.SIGCONT)
 

@@ -160,7 +160,7 @@ async def test_closing_lets_what_is_under_way_be_answered() -> None:
     asked = asyncio.create_task(calls.ask(1))
     await until(lambda: script.batches)
     closing = asyncio.create_task(calls.close())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop, in which closing begins
     script.gate.set()
     await closing
     assert await asked == "answer 1"

@@ -22,7 +22,7 @@ STEADY_SECONDS = 5.0
 CONTACT_SECONDS = 5.0
 """How long a process waits at its start for the store's first answer."""
 GRACE_MS = 30_000
-"""How much longer than its pass the store keeps a lease: for that long it would have renewed it."""
+"""How much longer than its pass the store keeps a lease, and would have renewed it; the scripts' GRACE_US."""
 
 log: logging.Logger = logging.getLogger("waitroom")
 

@@ -147,7 +147,6 @@ class Store:
         self._rules_text = json.dumps(self._rules)
         self._keys = [f"waitroom:{{{settings.room}}}:{key}" for key in KEYS]
         self._scripts = {name: read_script(name) for name in SCRIPTS}
-        self._shas = {name: _sha(script) for name, script in self._scripts.items()}
         # Connections belong to the event loop that they were made in.
         self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._checked = False
@@ -224,12 +223,8 @@ class Store:
         """
         keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
         told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
-        script = _plain_script("spend")
         with self._explaining():
-            try:
-                ago = int(await self._link().call("EVALSHA", _sha(script), *told))
-            except exceptions.NoScriptError:
-                ago = int(await self._link().call("EVAL", script, *told))
+            ago = int(await self._send(_plain_script("spend"), *told))
         return None if ago < 0 else ago / 1_000_000
 
     async def facts(self) -> StoreFacts:
@@ -363,13 +358,15 @@ class Store:
         )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
+        return await self._send(self._scripts[name], len(self._keys), *self._keys, *arguments)
+
+    async def _send(self, script: str, *arguments: Any) -> Any:
         link = self._link()
-        told = (len(self._keys), *self._keys, *arguments)
         try:
-            return await link.call("EVALSHA", self._shas[name], *told)
+            return await link.call("EVALSHA", _sha(script), *arguments)
         except exceptions.NoScriptError:
             # New to the script: restarted, promoted, or the slot's new home. Sent whole, it is kept where it runs.
-            return await link.call("EVAL", self._scripts[name], *told)
+            return await link.call("EVAL", script, *arguments)
 
 
 def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:

@@ -75,10 +75,14 @@ def addresses(data: bytes) -> None:
 
 
 def solve() -> None:
-    """Make and solve the challenges of `solutions.txt`: those that are right, and those that are not."""
+    """Make and solve the challenges of `solutions.txt` anew: those that are right, and those that are not."""
     right = [CHALLENGES.make(NOW) for _ in range(2)]
     late = CHALLENGES.make(NOW - CHALLENGE_SECONDS * 1000 - 1)
     of_others = Challenges(["another secret " * 3], ROOM, DIFFICULTY).make(NOW)
     elsewhere = Challenges([SECRET], "sale", DIFFICULTY).make(NOW)
     lines = (map(solved, right), map(solved, (late, of_others, elsewhere)))
     _SOLVED.write_text("".join(" ".join(line) + "\n" for line in lines))
+
+
+if __name__ == "__main__":
+    solve()

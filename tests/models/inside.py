@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tests.models.search import put
+
 UNKNOWN = -1  # no process has said how many were inside: as many as ever may be
 
 
@@ -117,7 +119,7 @@ class Sessions:
             yield "ALL PROCESSES RESTART", _tidy(state._replace(processes=(None,) * self.processes)), ""
         for index, process in enumerate(state.processes):
             if self.dies and process:
-                after = state._replace(processes=_put(state.processes, index, None))
+                after = state._replace(processes=put(state.processes, index, None))
                 yield f"THE {_named(process)} DIES", _tidy(after), ""
 
     def _calls(self, state: State, index: int) -> Iterator[Step]:
@@ -150,11 +152,11 @@ class Sessions:
             accounted = healed.store.accounted + bool(healed.store.ghosts_for)
             healed = healed._replace(store=healed.store._replace(accounted=accounted))
         renewed = guest._replace(pass_=self.lease, lease=self.lease + self.grace)
-        after = healed._replace(guests=_put(healed.guests, place, renewed))
+        after = healed._replace(guests=put(healed.guests, place, renewed))
         words = f"{who} renews a pass{unknown} with {guest.pass_} of {self.lease} left{found}"
         yield words, self._told(after, index), ""
         gone = guest._replace(pass_=0, lease=0)
-        after = healed._replace(guests=_put(healed.guests, place, gone))
+        after = healed._replace(guests=put(healed.guests, place, gone))
         yield f"{who} lets one leave{unknown}{found}", self._told(after, index), ""
 
     # -- what every script does first
@@ -214,15 +216,11 @@ class Sessions:
     def _told(self, state: State, index: int) -> State:
         seen = self._inside(state) - (0 if self.shows_ghosts else self._ghosts(state.store))
         now = Process(late=False, ahead=not self.history and state.backup is not None, inside=seen)
-        return _tidy(state._replace(processes=_put(state.processes, index, now)))
+        return _tidy(state._replace(processes=put(state.processes, index, now)))
 
 
 def _named(process: Process | None) -> str:
     return f"process that saw {process.inside} inside" if process else "process without memory"
-
-
-def _put(items: tuple, index: int, item: object) -> tuple:  # type: ignore[type-arg]
-    return (*items[:index], item, *items[index + 1 :])
 
 
 def _tick(store: Store | None) -> Store | None:

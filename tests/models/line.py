@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from tests.models.search import put
+
 WAITS, CALLED, INSIDE = range(3)
 
 Id = tuple[int, int]  # an epoch's stamp and tag
@@ -154,7 +156,7 @@ class Line:
             yield "THE REPLICA TAKES OVER", state._replace(store=back), ""
         for index, process in enumerate(state.processes):
             if process.memory or process.pending:
-                fewer = _put(state.processes, index, Process(None, None))
+                fewer = put(state.processes, index, Process(None, None))
                 yield f"{_who(process)} DIES", state._replace(processes=fewer), ""
 
     # -- what processes do
@@ -166,12 +168,12 @@ class Line:
         ticket, view, ahead = process.pending
         memory = merged(process.memory, view)
         heard = state._replace(
-            processes=_put(state.processes, index, Process(memory, None, ahead or process.ahead)),
+            processes=put(state.processes, index, Process(memory, None, ahead or process.ahead)),
             tickets=(*state.tickets, ticket),
             answered=max(state.answered, (ticket.epoch, ticket.number)),
         )
         yield f"{_who(process)} answers: a visitor has {_rank(ticket)}", heard, ""
-        lost = _put(state.processes, index, process._replace(pending=None))
+        lost = put(state.processes, index, process._replace(pending=None))
         yield f"the answer with {_rank(ticket)} is lost", state._replace(processes=lost), ""
 
     def _join(self, words: str, before: State, state: State, index: int) -> Iterator[Step]:
@@ -183,9 +185,7 @@ class Line:
         number = newest.issued + 1
         ticket = Ticket(newest.id, number, newest.called, WAITS)
         view = store.view._replace(epochs=(*older, newest._replace(issued=number)))
-        waiting = _put(
-            state.processes, index, process._replace(pending=(ticket, view, self._is_ahead(state)))
-        )
+        waiting = put(state.processes, index, process._replace(pending=(ticket, view, self._is_ahead(state))))
         after = state._replace(store=_with(store, view), joins=state.joins + 1, processes=waiting)
         yield f"{words} asks for a number: {_rank(ticket)}", after, _misplaced(before, ticket)
 
@@ -198,7 +198,7 @@ class Line:
         epoch = store.view.epochs[waiting[0]]
         epoch = epoch._replace(called=epoch.called + 1)
         rank = (epoch.id, epoch.called)
-        view = store.view._replace(epochs=_put(store.view.epochs, waiting[0], epoch))
+        view = store.view._replace(epochs=put(store.view.epochs, waiting[0], epoch))
         before = [each for each in state.tickets if (each.epoch, each.number) < rank and each.told != INSIDE]
         passed = [each for each in before if _waits(view, each)]
         wrong = f"{_rank(passed[0])} still waits" if passed else ""
@@ -222,7 +222,7 @@ class Line:
                 continue
             for told, how in ((CALLED, "called, no place is free"), (INSIDE, "comes in")):
                 after = self._told(
-                    healed._replace(tickets=_put(healed.tickets, place, ticket._replace(told=told))), index
+                    healed._replace(tickets=put(healed.tickets, place, ticket._replace(told=told))), index
                 )
                 yield f"{words}: {how}", after, ""
 
@@ -289,7 +289,7 @@ class Line:
         process = state.processes[index]
         memory = merged(process.memory, state.store.view)
         told = process._replace(memory=memory, ahead=self._is_ahead(state))
-        return state._replace(processes=_put(state.processes, index, told))
+        return state._replace(processes=put(state.processes, index, told))
 
     def _is_ahead(self, state: State) -> bool:
         return not self.history and state.backup is not None
@@ -433,10 +433,6 @@ def _who(process: Process) -> str:
         return "a process without memory"
     newest = process.memory.epochs[-1]
     return f"a process that remembers {_name(newest.id)}:{newest.issued}"
-
-
-def _put(items: tuple, index: int, item: object) -> tuple:  # type: ignore[type-arg]
-    return (*items[:index], item, *items[index + 1 :])
 
 
 def _tidy(state: State) -> State:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 S = TypeVar("S", bound=Hashable)
+T = TypeVar("T")
+
+
+def put(items: tuple[T, ...], index: int, item: T) -> tuple[T, ...]:
+    """The same tuple with one item replaced."""
+    return (*items[:index], item, *items[index + 1 :])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 import redis
 
 from tests import stores
-from tests.stores import until
 
 
 class Box:
@@ -37,7 +36,7 @@ class Box:
         """Kill the primary: the replica takes over, without what had not reached it."""
         old = self.primary()
         self._end(old)
-        until(lambda: self._has_left(old), "the replica is promoted")
+        stores.until(lambda: self._has_left(old), "the replica is promoted")
         self._start(old)
         self._await_replica(self.primary())
 
@@ -77,4 +76,4 @@ class Box:
             except redis.RedisError:
                 return False
 
-        until(is_in_step, "the replica is in step")
+        stores.until(is_in_step, "the replica is in step")
