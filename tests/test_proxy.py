@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import httpx
 import pytest
 import trustme
@@ -29,6 +30,7 @@ from waitroom import cli, proxying
 from waitroom.forwarding import has_body, request_headers, target_of
 from waitroom.proxying import Proxy
 from waitroom.settings import Settings
+from waitroom.sockets import Line, talk
 
 TIMEOUT = 5
 """The proxy's patience with the site of bad manners, seconds."""
@@ -609,6 +611,32 @@ def test_a_visitor_who_vanishes_from_a_flood(server: Server) -> None:
             line.recv(DEADLINE_SECONDS)
             line.socket.shutdown(socket.SHUT_RDWR)
         until(lambda: len(client.get("/how-it-ended").json()) > before)
+
+
+@pytest.mark.parametrize("refusal", [OSError("gone"), RuntimeError("closed already")])
+async def test_a_visitor_whose_server_takes_no_more_messages(rude: BadManners, refusal: Exception) -> None:
+    """What a server raises differs, and whether it does depends on who is first to notice that they left."""
+    gone = asyncio.Event()
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.send":
+            gone.set()
+            raise refusal
+
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        aiohttp.ClientSession(ws_response_class=Line) as session,
+    ):
+        line = await session.ws_connect(f"http://127.0.0.1:{rude.port}/socket")
+        await talk(cast("Line", line), receive, send)
+    assert sent == ["websocket.accept", "websocket.send"]
+    assert line.closed
 
 
 def test_a_site_that_vanishes_is_told(before_rude: Server) -> None:
