@@ -105,7 +105,7 @@ async def test_whoever_is_gone_neither_holds_up_who_comes_next_nor_is_asked_for(
     asked = [asyncio.create_task(calls.ask(item)) for item in (0, 1)]
     await until(lambda: script.batches)
     asked.append(asyncio.create_task(calls.ask(2)))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop, in which it is asked
     for one in asked:
         one.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
