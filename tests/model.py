@@ -157,12 +157,12 @@ class Model:
 
     def renew(self, id: str, confirms: bool) -> int:
         session = self.sessions[id]
-        if confirms:
-            session.first = False
+        first = session.first and not confirms
         # A pass tells when it was entered in milliseconds.
-        ends = self._pass_end(session.entered_at // 1000 * 1000, session.first)
+        ends = self._pass_end(session.entered_at // 1000 * 1000, first)
         if session not in self.inside() or ends <= self.now:
             return 0
+        session.first = first
         session.lease_ends = max(session.lease_ends, ends + GRACE)
         return ends
 

@@ -710,6 +710,15 @@ async def test_a_first_lease_stays_short_until_then(line: MakeLine) -> None:
     assert (window.inside, window.free_first) == (0, 1)
 
 
+async def test_a_cookie_that_comes_back_after_the_longest_time_confirms_nothing(line: MakeLine) -> None:
+    shop = line(capacity=40, window_size=40, max_session_seconds=30, first_lease_seconds=20)
+    newcomer = await shop.first()
+    shop.clock.advance(30)
+    assert await shop.renew(newcomer, confirms=True) == 0
+    window = await shop.look()
+    assert (window.inside, window.free_first) == (1, 9)
+
+
 @pytest.mark.parametrize(
     ("window_size", "capacity", "share"),
     [(100, 80, 20), (80, 100, 20), (12, 100, 10), (100, 12, 10), (43, 100, 10), (47, 100, 11), (7, 100, 7)],
