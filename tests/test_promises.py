@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conftest import SECRET
+from tests.conftest import DEEP, SECRET
 from tests.model import Model, Visitor
 from tests.rooms import Clock
 from waitroom.settings import load
@@ -40,12 +40,10 @@ from waitroom.window import Window
 
 Answer = TypeVar("Answer")
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 SCHEDULES = hypothesis_settings(
     max_examples=5000 if DEEP else 400,
     stateful_step_count=80 if DEEP else 40,
     deadline=None,
-    derandomize=not DEEP,  # a change is held by the schedules that the one before it met; new ones are for `make fuzz`
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
