@@ -18,7 +18,9 @@ _rooms = itertools.count(1)
 # A change is held by the examples that the one before it met; new ones are for `make fuzz`.
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 # How long an example takes is no matter of the tests: a busy machine is not a fault.
-hypothesis.settings.register_profile("default", deadline=None, derandomize=not DEEP)
+hypothesis.settings.register_profile(
+    "default", deadline=None, derandomize=not DEEP, max_examples=5000 if DEEP else 100
+)
 
 
 @pytest.fixture(autouse=True)

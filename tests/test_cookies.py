@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from waitroom.cookies import MOST_COOKIES, Cookies, Scope, Stripper
@@ -150,7 +150,6 @@ def test_a_client_that_keeps_its_credential_itself_is_known_by_its_headers() -> 
 SHOP = cookies()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([b"cookie", b"waitroom-pass", b"authorization"]), st.binary())))
 def test_p8_no_header_makes_it_raise_and_no_token_reaches_the_site(
     headers: list[tuple[bytes, bytes]],

@@ -29,7 +29,7 @@ changes = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(m
 
 
 @pytest.mark.parametrize("name", HARNESSES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_p8_what_strangers_send_breaks_nothing(name: str, data: st.DataObject) -> None:
     harness = HARNESSES[name]

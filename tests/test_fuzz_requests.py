@@ -98,7 +98,7 @@ bodies = (
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(
     method=methods,
     target=targets,
@@ -149,7 +149,7 @@ def _is_preflight(method: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
     return method == b"OPTIONS" and any(name == b"Access-Control-Request-Method" for name, _ in headers)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=200)
     | st.builds(

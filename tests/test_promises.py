@@ -43,7 +43,6 @@ Answer = TypeVar("Answer")
 SCHEDULES = hypothesis_settings(
     max_examples=5000 if DEEP else 400,
     stateful_step_count=80 if DEEP else 40,
-    deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
