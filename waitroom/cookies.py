@@ -31,6 +31,7 @@ class Cookies:
         self._name = plain.encode()
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
         self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
+        self._mark, self._secure_mark = (name + b"=" for name in self.names)
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""
@@ -61,6 +62,28 @@ class Cookies:
         likely = dict.fromkeys(token.decode("latin-1") for token in ours)
         self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
         return list(islice(likely, MOST_COOKIES))
+
+    def only(self, scope: Scope) -> tuple[str, bytes] | None:
+        """Find the token of a request that carries one cookie of the gate's and nothing else of it, as browsers write
+        that, and what is left of the `Cookie` header; None where `tokens` has to look closer.
+        """
+        headers = scope["headers"]
+        named = dict(headers)
+        cookie = named.get(b"cookie")
+        if cookie is None or HEADER in named or len(named) < len(headers):
+            return None
+        if b"authorization" in named and _is_token(b"authorization", named[b"authorization"]):
+            return None
+        before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
+        token, _, behind = after.partition(b"; ")
+        if (
+            not found
+            or self._name in before
+            or self._name in behind
+            or not (not before or before[-2:] == b"; ")
+        ):
+            return None
+        return token.decode("latin-1"), before + behind if behind else before[:-2]
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""
@@ -93,6 +116,10 @@ class Stripper:
         self._names = {name for room in rooms for name in room.names}
         # A name with `__Host-` in front contains the plain one.
         self._plain = {room.names[0] for room in rooms}
+
+    def leaves(self, cookie: bytes) -> bool:
+        """Tell whether nothing of the gate's can be in what is left of a `Cookie` header."""
+        return not any(name in cookie for name in self._plain)
 
     def strip(self, scope: Scope) -> Scope:
         """Take the gate's credentials out of a request; the scope itself where it carries none."""

@@ -1,7 +1,7 @@
 """What a room decides about a request, and what it tells about a credential."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from waitroom.errors import WaitroomError
 from waitroom.tickets import Pass, Proof, Ticket
@@ -10,8 +10,7 @@ from waitroom.window import Place
 Kind = Literal["waiting", "door", "first", "away", "challenge", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(NamedTuple):
     """Who is inside, as the site sees it in `scope["state"]["waitroom"]`."""
 
     room: str

@@ -112,17 +112,23 @@ class Snapshot:
         await self._read(CONTACT_SECONDS)
         await self.fresh()
 
+    def is_fresh(self) -> bool:
+        """Tell whether the snapshot can be used as it is; where it can't, `fresh` sees to it."""
+        now = self._used_at = time.monotonic()
+        return now - self._read_at <= 2 * self._sync_seconds and is_alive(self._task)
+
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
         Nobody waits for a store that is known to be away while the task asks it, and who is `inside` never does; nor
         for a read that the task has under way.
         """
-        now = self._used_at = time.monotonic()
+        if self.is_fresh():
+            return
         is_kept = is_alive(self._task)
         if not is_kept:
             self._task = asyncio.get_running_loop().create_task(self._keep())
-        if now - self._read_at <= 2 * self._sync_seconds:
+        if self._used_at - self._read_at <= 2 * self._sync_seconds:
             return
         is_away = self.away_since is not None
         if (is_kept and (inside or is_away)) or (inside and is_away):

@@ -88,7 +88,10 @@ class Window:
 
     def find(self, name: str) -> Epoch | None:
         """Find an epoch by its name; None where it is over or the store has not heard of it."""
-        return next((epoch for epoch in self.epochs if epoch.name == name), None)
+        for epoch in reversed(self.epochs):  # nearly always the last, and nearly always there is one
+            if epoch.name == name:
+                return epoch
+        return None
 
     def covers(self, place: Numbered, *, called: bool = False) -> bool:
         """Tell whether the store knows that a place was given, or called; if not, it is behind or has lost that."""
