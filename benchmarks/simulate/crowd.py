@@ -7,16 +7,15 @@ looks before. What is neglected is that the interval shrank a little within that
 distance that the line moved in it. No-shows close their tabs before they are near, and then are nothing but a number.
 """
 
-from waitroom.settings import Settings
-from waitroom.store import Claimed
-from waitroom.tickets import Ticket
-from waitroom.window import Window
-
 from benchmarks.simulate.engine import Engine
 from benchmarks.simulate.measures import Measures
 from benchmarks.simulate.processes import Process, Server
 from benchmarks.simulate.scenarios import Scenario
 from benchmarks.simulate.visitors import Guest, Visitor
+from waitroom.settings import Settings
+from waitroom.store import Claimed
+from waitroom.tickets import Ticket
+from waitroom.window import Window
 
 NEAR = 500
 WAITING = 3000

@@ -1,7 +1,7 @@
 """Runs a scenario: on the real scripts, and on the baseline with the same visitors."""
 
-from dataclasses import dataclass
 import time
+from dataclasses import dataclass
 
 from benchmarks.simulate.crowd import Crowd
 from benchmarks.simulate.engine import Engine
@@ -22,6 +22,15 @@ class Outcome:
     """A second."""
     took: float
     """Seconds on the machine that simulated."""
+
+
+@dataclass(frozen=True)
+class BaselineOutcome:
+    """How the sorted set did with the same visitors; `shares` as in `Figures`."""
+
+    share: float
+    shares: list[tuple[float, float]]
+    took: float
 
 
 def settings_of(scenario: Scenario, url: str) -> Settings:

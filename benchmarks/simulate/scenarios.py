@@ -27,9 +27,19 @@ class Scenario:
     """When the share of no-shows changes."""
 
 
-CAPACITY = {"capacity": 200, "window_size": 50, "window_interval": 5, "active_window_count": 60}
+CAPACITY: dict[str, float] = {
+    "capacity": 200,
+    "window_size": 50,
+    "window_interval": 5,
+    "active_window_count": 60,
+}
 """Stays of a minute need 33 entries in ten seconds: the rate, of 100, does not bind."""
-RATE = {"capacity": 5000, "window_size": 50, "window_interval": 10, "active_window_count": 30}
+RATE: dict[str, float] = {
+    "capacity": 5000,
+    "window_size": 50,
+    "window_interval": 10,
+    "active_window_count": 30,
+}
 """A stay of a minute at five entries a second: some 300 are inside."""
 
 REACH = {0: 0.97, 30: 0.95, 60: 0.92}
@@ -56,7 +66,13 @@ def scenarios() -> dict[str, Scenario]:
     ]
     told += [
         Scenario(
-            f"{bound}-changing", bound, room, changing, warm_up=STEP / 2, length=2.5 * STEP, changes=(STEP, 2 * STEP)
+            f"{bound}-changing",
+            bound,
+            room,
+            changing,
+            warm_up=STEP / 2,
+            length=2.5 * STEP,
+            changes=(STEP, 2 * STEP),
         )
         for bound, room in (("capacity", CAPACITY), ("rate", RATE))
     ]
