@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate-faults mutants faults-under-load audit screenshots model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate-faults mutants simulate faults-under-load audit screenshots model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ fuzz-paths: $(VENV)/.dev ## N spellings (100,000) of protected paths against rea
 
 simulate-faults: $(VENV)/.dev ## N schedules (100,000) of faults under a virtual clock, from a SEED; one alone tells its story
 	nice -n 10 $(BIN)/python -m tests.simulation $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
+
+simulate: $(VENV)/.dev ## how much of what is free goes unused, in virtual time on the real scripts; PLOT=folder draws it
+	$(BIN)/python -m benchmarks.simulate $(if $(SEED),--seed $(SEED)) $(if $(PLOT),--plot $(PLOT)) $(if $(JSON),--json $(JSON))
 
 faults-under-load: $(VENV)/.dev ## joins and visitors inside at full rate while the store is killed, failed over and flushed
 	$(BIN)/python -m tests.under_load $(if $(N),--rounds $(N))

@@ -15,6 +15,7 @@
   const RELOAD_GAP = 2 * SECOND;
   const LOOK_GAP = SECOND;
   const SPEAK_GAP = 60 * SECOND;
+  const SLOWER = 120 * SECOND; // for this long it is said why a wait has grown
   const COOKIE_ROUND = 30 * SECOND; // first pages again and again within this time: the cookie does not come back
   const COOKIE_ROUNDS = 2; // once again is no proof: one can have been in and out between them
 
@@ -40,10 +41,19 @@
 
   function estimate(ahead, perMinute) {
     if (!perMinute) return null;
-    const measured = ((ahead + 1) / perMinute) * 60;
-    const fastest = ahead * page.seconds_per_call;
-    const [low, high] = page.eta.map((share) => Math.max(measured * share, fastest));
-    return { low: Math.floor(low), high: Math.ceil(high) };
+    const wait = ((ahead + 1) / perMinute) * 60;
+    const [shorter, longer, seconds] = page.eta;
+    const low = Math.floor(Math.min(wait * shorter, wait - seconds));
+    return { low: Math.max(0, low), high: Math.ceil(Math.max(wait * longer, wait + seconds)) };
+  }
+
+  // As many as are called in one window may be called at once; whoever is behind them looks some times before.
+  function pollSeconds(ahead, perMinute) {
+    const [looks, faster, fastest] = page.poll;
+    const limit = 1 / page.seconds_per_call;
+    const usual = perMinute ? perMinute / 60 : limit;
+    const soonest = perMinute ? Math.max(usual * faster, limit) : limit * fastest;
+    return (ahead - usual * page.burst_seconds) / soonest / looks;
   }
 
   function showTime(date) {
@@ -109,17 +119,29 @@
   // -- the place -----------------------------------------------------------------------------------
 
   let ahead = null;
-  let troubled = "";
+  let told = page.told && { low: page.told[0], high: page.told[1] };
+  let slowedAt = page.pace === "slower" ? Date.now() : -Infinity;
+  const moving = { steady: "", slower: live.slower, standing: live.standing };
+  const ends = { [live.settling]: live.settled, [live.standing]: live.settled, [live.slower]: "" };
+  let troubled = $("word") && kind === "waiting" ? moving[page.pace] : "";
 
   function setWord(text) {
     if (text === troubled) return;
-    speak(text || (troubled === live.settling ? live.settled : live.restored));
+    speak(text || (ends[troubled] ?? live.restored));
     troubled = text;
     put("word", text);
     show("word", Boolean(text));
   }
 
+  // A wait does not grow without a word about it.
+  function paceWord(perMinute) {
+    if (perMinute === 0) return live.standing;
+    return Date.now() - slowedAt < SLOWER ? live.slower : "";
+  }
+
   function showPlace(count, eta) {
+    if (eta && told && eta.high > told.high) slowedAt = Date.now();
+    told = eta || told;
     const next = count === 0;
     const figure = next ? live.next : digits(count);
     const label = next ? live.next_label : say(live.ahead, count, {});
@@ -204,7 +226,7 @@
     lookedAt = Date.now();
     try {
       const word = kind === "door" ? await lookAtDoor() : await lookAtLine();
-      failures = word && word !== live.settling ? failures + 1 : 0;
+      failures = word && !(word in ends) ? failures + 1 : 0;
       if (!done) setWord(word);
     } catch {
       failures += 1;
@@ -215,7 +237,7 @@
     lookIn(failures ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(interval));
   }
 
-  // Both answer the word to show when the line cannot be seen or stands still for a while, else "".
+  // Both answer the word to show when the line cannot be seen, stands still or has become slower, else "".
 
   async function lookAtLine() {
     const room = await askWindow();
@@ -230,9 +252,9 @@
       showPlace(count, estimate(count, room.rate_per_minute));
       showProgress(room.called);
       showTime(new Date());
-      interval = bounded(Math.max((count * page.seconds_per_call) / 3, room.poll_after));
+      interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));
     }
-    return room.state === "settling" ? live.settling : "";
+    return room.state === "settling" ? live.settling : paceWord(room.rate_per_minute);
   }
 
   async function lookAtDoor() {

@@ -165,7 +165,7 @@ class Api:
             "inside": window.inside,
             "capacity": settings.capacity,
             "rate_per_minute": None if rate is None else round(rate, 1),
-            "poll_after": round(poll_seconds(0, settings.tempo)),
+            "poll_after": round(poll_seconds(0, rate, settings.tempo)),
         }
         return answer(200, json.dumps(fields).encode(), JSON, common=FOR_A_SECOND)
 

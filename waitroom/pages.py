@@ -18,7 +18,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.window import ETA_HIGH, ETA_LOW, LARGEST_NUMBER, Eta, Place, Tempo
+from waitroom.window import (
+    ETA_HIGH,
+    ETA_LOW,
+    ETA_SECONDS,
+    FASTER,
+    FASTEST,
+    LARGEST_NUMBER,
+    LOOKS,
+    Eta,
+    Place,
+    Tempo,
+)
 
 Kind = Literal["waiting", "door", "first", "away", "challenge", "refused", "unsent", "returned"]
 
@@ -221,6 +232,7 @@ def _view(scene: Scene, messages: Messages) -> dict[str, Any]:
         "ticket": place.number is not None and scene.kind in ("waiting", "door", "away"),
         "number": "" if place.number is None else _digits(place.number, messages),
         "wait": _wait(place.eta, messages["live"]),
+        "word": messages["live"].get(place.pace, "") if scene.kind == "waiting" else "",
         "timed": _say(page["timed"], duration=_duration(place.poll_after, page)),
         "kept": _say(page["kept"], duration=_duration(scene.kept_seconds, page)),
         "updated": _say(page["utc"], time=f"{updated:%H:%M:%S}"),
@@ -282,7 +294,11 @@ def _data(scene: Scene, messages: Messages) -> dict[str, Any]:
         "poll_after": scene.place.poll_after,
         "longest_poll": scene.tempo.longest_poll,
         "seconds_per_call": scene.tempo.seconds_per_call,
-        "eta": [ETA_LOW, ETA_HIGH],
+        "burst_seconds": scene.tempo.burst_seconds,
+        "poll": [LOOKS, FASTER, FASTEST],
+        "eta": [ETA_LOW, ETA_HIGH, ETA_SECONDS],
+        "told": scene.place.eta,
+        "pace": scene.place.pace,
         "scales": SCALES,
         "thousands": messages["thousands"],
         "live": messages["live"],
@@ -293,7 +309,7 @@ def _trials() -> list[Scene]:
     """Scenes that between them use every message and every branch of the template."""
     tempo = Tempo(0.2, 60)
     when = datetime(2000, 1, 1, tzinfo=UTC)
-    places = (Place("waiting", None, 0, None, 2), Place("waiting", 9, 7, Eta(60, 600), 2))
+    places = (Place("waiting", None, 0, None, 2), Place("waiting", 9, 7, Eta(60, 600), 2, "slower"))
     return [
         Scene(kind, place, "trial", "0", 1, 1, True, kept, tempo, "", when)
         for kind in get_args(Kind)

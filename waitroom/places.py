@@ -39,8 +39,9 @@ class Places:
         """Place a ticket in the line."""
         place = rank(ticket)
         in_front, now = ahead(place, window), status(place, window)
-        told = eta(in_front, window, self._tempo) if now == "waiting" else None
-        return Place(now, ticket.number, in_front, told, self._spread(poll_seconds(in_front, self._tempo)))
+        told = eta(in_front, window) if now == "waiting" else None
+        seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
+        return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)
 
     def at_door(self, ticket: Ticket) -> Place:
         """Place a ticket that was called and found no free place."""
@@ -48,7 +49,7 @@ class Places:
 
     def unnumbered(self, window: Window) -> Place:
         """Place a visitor behind everybody, without a number yet: the page comes back for it at once."""
-        return Place("waiting", None, window.waiting, eta(window.waiting, window, self._tempo), 1)
+        return Place("waiting", None, window.waiting, eta(window.waiting, window), 1)
 
     def without_store(self, ticket: Ticket | None, window: Window | None) -> Place:
         """Place a visitor as of the last time the store was seen."""

@@ -43,7 +43,7 @@ KEYS = (
     "ended",
     "counters",
 )
-PREAMBLE = ("state", "heal", "slide")
+PREAMBLE = ("state", "heal", "pace", "slide")
 """Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
@@ -338,7 +338,7 @@ class Store:
 
     def _window(self, view: Sequence[Any]) -> Window:
         at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
-        ended_version, entered, settling, sure, blind = rest
+        ended_version, entered, settling, sure, blind, slower = rest
         self.memory.learn(int(at), generation, over, epochs, inside, entered)
         if blind:
             _warn_of_blindness(self.url)
@@ -355,6 +355,7 @@ class Store:
             ended_version=ended_version,
             settling=bool(settling),
             sure=None if sure is None else _rank(sure),
+            slower=bool(slower),
         )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:

@@ -1,0 +1,103 @@
+"""A visitor with the waiting page open, who does what `templates/waiting.js` does.
+
+The page looks at the process's snapshot, at an interval that grows with the distance and is spread by jitter. When
+the number is called it loads itself again, which asks the store; at the door it asks at the door's interval. A tab in
+the background is let run once a minute. The tab of a no-show is closed: it never asks again.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from waitroom import window as arithmetic
+from waitroom.store import Claimed
+from waitroom.tickets import Pass, Ticket, pass_of
+from waitroom.window import Tempo
+
+if TYPE_CHECKING:
+    from benchmarks.simulate.crowd import Crowd
+
+BACKGROUND = 60.0
+"""Seconds between two looks of a tab in the background."""
+
+
+def interval(in_front: int, tempo: Tempo) -> float:
+    """Seconds until the page's next look, before jitter."""
+    shortest = round(arithmetic.poll_seconds(0, tempo))
+    return max(arithmetic.poll_seconds(in_front, tempo), shortest)
+
+
+class Visitor:
+    """One visitor with a number."""
+
+    __slots__ = ("asked_at", "crowd", "in_background", "ticket")
+
+    def __init__(self, crowd: "Crowd", ticket: Ticket, in_background: bool) -> None:
+        self.crowd = crowd
+        self.ticket = ticket
+        self.in_background = in_background
+        self.asked_at: int | None = None
+
+    def join_in(self, in_front: int) -> None:
+        """Begin somewhere between two looks: whoever has waited for long looks at times that are uniform in between."""
+        usual = BACKGROUND if self.in_background else interval(in_front, self.crowd.settings.tempo) * 1.05
+        self.crowd.engine.after(self.crowd.engine.chance.random() * usual, self.look)
+
+    def look(self) -> None:
+        """Ask GET /window, and compare."""
+        window = self.crowd.some_process().window
+        self.crowd.measures.looked(self, window)
+        if arithmetic.rank(self.ticket) <= (window.epoch, window.called):
+            self.ask()
+        else:
+            self._wait(interval(self.ticket.number - window.called - 1, self.crowd.settings.tempo))
+
+    def ask(self) -> None:
+        """Ask for the place: by loading the page again, and at the door by GET /status."""
+        process = self.crowd.some_process()
+        if self.asked_at is None:
+            self.asked_at = self.crowd.engine.now
+        claimed = process.claim(self.ticket)
+        self.crowd.measures.asked(self, claimed)
+        if claimed.outcome == "active":
+            self.crowd.entered(self, claimed)
+        elif claimed.outcome == "door":
+            self._wait_at_door(claimed)
+        elif claimed.outcome == "waiting":
+            self._wait(interval(0, self.crowd.settings.tempo))
+
+    def _wait_at_door(self, claimed: Claimed) -> None:
+        told = arithmetic.spread(arithmetic.SHORTEST_POLL, self.crowd.engine.chance.random())
+        self._wait(told, self.ask)
+
+    def _wait(self, seconds: float, then: object = None) -> None:
+        jittered = seconds * (0.9 + 0.3 * self.crowd.engine.chance.random())
+        wait = BACKGROUND if self.in_background else jittered
+        self.crowd.engine.after(wait, then or self.look)  # type: ignore[arg-type]
+
+
+class Guest:
+    """A visitor inside, who uses the site until leaving; the pass is renewed from half of its life on."""
+
+    __slots__ = ("_crowd", "_leaves_at", "_used")
+
+    def __init__(self, crowd: "Crowd", ticket: Ticket, claimed: Claimed, stay: float) -> None:
+        now = crowd.engine.now
+        self._crowd = crowd
+        self._leaves_at = now + round(stay * 1e6)
+        lease = round(crowd.settings.session_seconds * 1000)
+        self._used: Pass = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease)
+        self._next()
+
+    def _next(self) -> None:
+        left = (self._leaves_at - self._crowd.engine.now) / 1e6
+        half = self._crowd.settings.session_seconds / 2
+        self._crowd.engine.after(min(left, half), self._renew if left > half else self._leave)
+
+    def _renew(self) -> None:
+        ends = self._crowd.some_process().renew(self._used)
+        self._used = replace(self._used, expires_at=ends)
+        self._next()
+
+    def _leave(self) -> None:
+        self._crowd.measures.left()
+        self._crowd.some_process().leave(self._used)
