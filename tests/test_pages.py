@@ -8,7 +8,7 @@ import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +21,8 @@ from playwright.async_api import Browser, Page, expect
 from tests.windows import window as a_window
 from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.pages import Kind, Pages, Scene
+from waitroom.pages import Pages
+from waitroom.scenes import Kind, Scene
 from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
@@ -45,7 +46,7 @@ def scene(kind: Kind = "waiting", number: int | None = 141, ahead: int = 40, **c
         base="/_waitroom",
         updated_at=NOON,
     )
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def html(*args: Any, **changes: Any) -> str:

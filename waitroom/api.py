@@ -14,6 +14,7 @@ from waitroom.answers import (
     problem,
     store_away,
 )
+from waitroom.carried import Carried
 from waitroom.challenges import CHALLENGE_SECONDS, worker
 from waitroom.clients import SOLUTION, Clients
 from waitroom.cookies import Cookies, Scope
@@ -57,10 +58,8 @@ class Api:
         self.cors = cors
         self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
+        self._carried = Carried(room, cookies)
         self._told: tuple[Window, bool, Answer] | None = None
-
-    async def _credential(self, scope: Scope) -> Credential | None:
-        return await self.room.best(self._cookies.tokens(scope))
 
     def asker(self, scope: Scope) -> Asker:
         """Tell who sends a request, where that matters."""
@@ -69,14 +68,14 @@ class Api:
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
         try:
-            standing = await self.room.join(await self._credential(scope), self.asker(scope))
+            standing = await self.room.join(await self._carried.read(scope), self.asker(scope))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
         return self._tell(scope, standing, 201 if standing.new else 200, standing.ticket)
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
-        credential = await self._credential(scope)
+        credential = await self._carried.read(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
@@ -124,7 +123,7 @@ class Api:
         made = self.room.guard.challenge()
         if made is None:
             return _no_challenges()
-        return json_answer(200, {**made, "cookie": await self._credential(scope) is not None})
+        return json_answer(200, {**made, "cookie": await self._carried.read(scope) is not None})
 
     async def worker(self, _: Scope) -> Answer:
         """Serve the script that solves challenges in a worker."""
@@ -134,7 +133,7 @@ class Api:
 
     async def leave(self, scope: Scope) -> Answer:
         """Give up a ticket or a pass. Raises StoreError."""
-        credential = await self._credential(scope)
+        credential = await self._carried.read(scope)
         if credential is not None and not isinstance(credential, Proof):
             await self.room.leave(credential)
         return no_content([self._cookies.clear(scope)])

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waitroom.answers import Answer, Extra, answer, common_headers
 from waitroom.api import Api, waiting
 from waitroom.caching import is_meant_for_caches, make_private
-from waitroom.cookies import HEADER, Cookies, Stripper
+from waitroom.carried import Carried
+from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
-from waitroom.pages import Pages, Scene
+from waitroom.pages import Pages
 from waitroom.release import has_command, is_release, without_command
 from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
+from waitroom.scenes import Scene
 from waitroom.settings import Settings
 from waitroom.tickets import Credential, Pass, Ticket
 
@@ -37,47 +39,38 @@ class Gate:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
         self.cookies: Cookies = Cookies(settings, self.room.counters)
+        self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
         self._page_headers = common_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
 
-    def recognise(self, scope: Scope, stripper: Stripper) -> tuple[Pass, Scope] | None:
-        """Know a visitor inside at a glance: by one cookie of the gate's, with a pass that was verified before and
-        about which nothing is to be done now.
+    def is_settled(self, known: Credential | None, scope: Scope) -> TypeGuard[Pass]:
+        """Tell whether a request goes the short way: with a pass about which nothing is to be done now.
 
-        Answers the pass, and what the site is to see of the request. None sends it the long way, through `http`, which
-        comes to the same in more steps: this one is what a request of somebody inside costs.
+        It saves steps that would come to the same; this is what a request of somebody inside costs.
         """
-        found = self.cookies.only(scope)
-        if found is None or scope["method"] == "OPTIONS":
-            return None
-        token, others = found
-        presented = self.room.tokens.remembered(token)
-        if not (isinstance(presented, Pass) and self.room.sessions.is_settled(presented)):
-            return None
-        if not stripper.leaves(others):
-            return None
-        inside = self._inside(scope, presented)
-        inside["headers"] = [
-            (name, others) if name == b"cookie" else (name, value)
-            for name, value in scope["headers"]
-            if others or name != b"cookie"
-        ]
-        return presented, inside
+        return type(known) is Pass and self.room.sessions.is_settled(known) and scope["method"] != "OPTIONS"
 
     async def http(
-        self, scope: Scope, receive: Receive, send: Send, site: ASGIApp, outermost: bool = True
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        site: ASGIApp,
+        outermost: bool = True,
+        known: Credential | None = None,
     ) -> None:
         """Let one request on a protected path through, or hold it.
 
-        The `outermost` gate of a path takes off what the site says to all of them.
+        The `outermost` gate of a path takes off what the site says to all of them. `known` is the request's credential
+        where a glance has told it.
         """
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
             await beside([self], scope, receive, send, site, outermost)
             return
-        credential = await self._credential(scope)
+        credential = known or await self.carried.search(scope)
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, self.cookies.samesite(scope))
         decision: Decision | None
@@ -96,9 +89,6 @@ class Gate:
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
-
-    async def _credential(self, scope: Scope) -> Credential | None:
-        return await self.room.best(self.cookies.tokens(scope))
 
     # -- a visitor who is let in ------------------------------------------------------------------
 
@@ -152,6 +142,13 @@ class Gate:
         """What the site sees besides: who is there."""
         return {**scope, "state": {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}}
 
+    def inside(self, scope: Scope, latest: Pass, others: bytes) -> Scope:
+        """What the site sees of a request on the short way: who is there, and of the cookies the others."""
+        headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in scope["headers"]]
+        if not others:
+            headers.remove((b"cookie", others))
+        return self._inside(scope, latest) | {"headers": headers}
+
     def _with_pass(
         self,
         scope: Scope,
@@ -177,7 +174,7 @@ class Gate:
 
     async def session_of(self, scope: Scope) -> Pass | None:
         """The pass that a request carries, whatever path it asks for."""
-        credential = await self._credential(scope)
+        credential = await self.carried.read(scope)
         return credential if isinstance(credential, Pass) else None
 
     async def release(self, session: Pass, untold: bool = False) -> None:
@@ -232,7 +229,7 @@ class Gate:
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
         """Let one WebSocket on a protected path through, or deny it."""
-        admitted = await self.room.admit(await self._credential(scope))
+        admitted = await self.room.admit(await self.carried.read(scope))
         if admitted is None:
             self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())

@@ -130,14 +130,17 @@ class WaitingRoomMiddleware:
         gates = self._in_the_way(scope, way)
         if not gates:
             await beside(way.owners, scope, receive, send, self._site)
-        elif len(gates) == 1 and (known := gates[0].recognise(scope, self._stripper)):
-            session, inside = known
-            await gates[0].serve(scope, inside, receive, send, self._app, session, session)
-        else:
-            site: ASGIApp = self._site
-            for gate in gates[:0:-1]:
-                site = partial(gate.http, site=site, outermost=False)
-            await gates[0].http(self._with_peer(scope, receive), receive, send, site)
+            return
+        gate = gates[0]
+        known, others = gate.carried.glance(scope)
+        if len(gates) == 1 and gate.is_settled(known, scope) and self._stripper.leaves(others):
+            inside = gate.inside(scope, known, others)
+            await gate.serve(scope, inside, receive, send, self._app, known, known)
+            return
+        site: ASGIApp = self._site
+        for inner in gates[:0:-1]:
+            site = partial(inner.http, site=site, outermost=False)
+        await gate.http(self._with_peer(scope, receive), receive, send, site, known=known)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         site: ASGIApp = self._site
