@@ -32,6 +32,7 @@ class Cookies:
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
         self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
         self._mark, self._secure_mark = (name + b"=" for name in self.names)
+        self._rests: dict[bool, bytes] = {}
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""
@@ -56,6 +57,8 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 bearers.append(value[7:].strip())  # may be the site's own
+        if not (found or bearers):
+            return []
         ours = [token for token in found if looks_like_token(token)]
         self._counters.add("malformed_tokens", len(found) - len(ours))
         ours += filter(looks_like_token, bearers)
@@ -98,15 +101,23 @@ class Cookies:
         return self._header(scope, "", 0)
 
     def _header(self, scope: Scope, value: str, seconds: int) -> tuple[bytes, bytes]:
+        mark = self._secure_mark if self.is_secure(scope) else self._mark
+        return b"set-cookie", b"%b%b; Path=/; Max-Age=%d%b" % (
+            mark,
+            value.encode(),
+            seconds,
+            self._rest(scope),
+        )
+
+    def _rest(self, scope: Scope) -> bytes:
         secure = self.is_secure(scope)
-        settings = self._settings
-        parts = [f"{(self._secure_name if secure else self._name).decode()}={value}", "Path=/"]
-        parts += [f"Max-Age={seconds}", "HttpOnly", f"SameSite={self.samesite(scope).capitalize()}"]
-        if secure:
-            parts.append("Secure")
-        if settings.cookie_domain:
-            parts.append(f"Domain={settings.cookie_domain}")
-        return b"set-cookie", "; ".join(parts).encode()
+        rest = self._rests.get(secure)
+        if rest is None:
+            parts = ["", "HttpOnly", f"SameSite={self.samesite(scope).capitalize()}"]
+            parts += ["Secure"] if secure else []
+            parts += [f"Domain={self._settings.cookie_domain}"] if self._settings.cookie_domain else []
+            rest = self._rests[secure] = "; ".join(parts).encode()
+        return rest
 
 
 class Stripper:

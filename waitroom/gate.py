@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from waitroom.pages import Pages
 from waitroom.release import has_command, is_release, without_command
 from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
+from waitroom.scenes import Kind as Shown
 from waitroom.scenes import Scene
 from waitroom.settings import Settings
 from waitroom.tickets import Credential, Pass, Ticket
@@ -210,9 +211,11 @@ class Gate:
         window = self.room.snapshot.window
         credential = held.credential
         ticket = credential if isinstance(credential, Ticket) else None
-        unsent: Literal["returned", "unsent"] = "returned" if is_cross_site(scope) else "unsent"
+        kind: Shown = held.kind
+        if not is_safe(scope):
+            kind = "returned" if is_cross_site(scope) else "unsent"
         return Scene(
-            kind=held.kind if is_safe(scope) else unsent,
+            kind=kind,
             place=held.place,
             room=self.settings.room,
             epoch=ticket.epoch if ticket else None,

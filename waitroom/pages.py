@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.prepared import Prepared, as_html, mark
-from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_data
+from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_json
 from waitroom.words import LANGUAGE, Messages, catalogue, merged
 
 _PACKAGE = Path(__file__).parent
@@ -59,7 +59,7 @@ class _Shape:
         self._room_data = str(htmlsafe_json_dumps(room_data(scene, messages)))[1:]
 
     def fill(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
-        data = f"{json.dumps(visitor_data(scene))[:-1]}, {self._room_data}"
+        data = f"{visitor_json(scene)[:-1]}, {self._room_data}"
         return self._prepared.fill({**as_html(shown), "data": data})
 
 
@@ -117,7 +117,7 @@ class Pages:
         return made.fill(scene, shown)
 
     def _render(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
-        data = {**visitor_data(scene), **room_data(scene, self._messages)}
+        data = {**json.loads(visitor_json(scene)), **room_data(scene, self._messages)}
         return self._template.render(view(scene, self._messages, shown, data)).encode()
 
     def _try(self, scene: Scene) -> None:

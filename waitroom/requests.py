@@ -90,7 +90,11 @@ def hides_cookies(scope: Scope, samesite: str) -> bool:
 
 
 def _first(scope: Scope, wanted: bytes) -> bytes:
-    return next((value for name, value in scope["headers"] if name == wanted), b"")
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return b""
 
 
 def _prefers_json(accept: bytes) -> bool:

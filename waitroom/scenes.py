@@ -110,17 +110,18 @@ def _figure(scene: Scene, messages: Messages) -> dict[str, str]:
     return {"figure": figure, "label": label, "title": title if scene.kind == "waiting" else page[scene.kind]}
 
 
-def visitor_data(scene: Scene) -> dict[str, Any]:
-    """What the script is told of this visitor."""
+def visitor_json(scene: Scene) -> str:
+    """What the script is told of this visitor, as JSON that is written in one go."""
+    place = scene.place
     if scene.kind == "challenge":
-        return {"poll_after": scene.place.poll_after}
-    return {
-        "epoch": scene.epoch,
-        "number": scene.place.number,
-        "start": scene.start,
-        "poll_after": scene.place.poll_after,
-        "told": scene.place.eta,
-    }
+        return f'{{"poll_after": {place.poll_after}}}'
+    epoch = "null" if scene.epoch is None else f'"{scene.epoch}"'
+    number = "null" if place.number is None else place.number
+    told = "null" if place.eta is None else f"[{place.eta.low}, {place.eta.high}]"
+    return (
+        f'{{"epoch": {epoch}, "number": {number}, "start": {scene.start}, '
+        f'"poll_after": {place.poll_after}, "told": {told}}}'
+    )
 
 
 def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
