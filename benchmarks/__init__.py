@@ -1,0 +1,1 @@
+"""What the gate costs, measured on real servers: `make bench`. See docs/performance.md."""
