@@ -1,4 +1,8 @@
-"""`python -m benchmarks`: measure, print the tables, keep the figures; `compare` holds two runs against each other."""
+"""`python -m benchmarks run` measures, prints the tables and keeps the figures.
+
+`report` prints those of a kept run again or writes them into the page, `compare` holds two runs against each other.
+Ends with 1 where a server's answers were not what was to be measured, with 2 where something is not installed.
+"""
 
 import argparse
 import sys
@@ -29,6 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if told.command == "compare":
         print(compare(Results.read(told.a), Results.read(told.b)))
         return 0
+    if told.command == "report":
+        _keep(told, Results.read(told.json))
+        return 0
     if not wrk.is_here():
         print(wrk.MISSING, file=sys.stderr)
         return 2
@@ -36,7 +43,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"not installed: {', '.join(unknown)}; there are: {', '.join(installed())}", file=sys.stderr)
         return 2
     try:
-        _keep(told, run(told))
+        results = run(told)
+        if told.json:
+            results.write(told.json)
+        _keep(told, results)
     except wrk.BenchmarkError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
@@ -77,8 +87,6 @@ def _costs(told: argparse.Namespace, plan: Plan) -> list[Cost]:
 
 def _keep(told: argparse.Namespace, results: Results) -> None:
     print(f"{machine(results)}\n{report(results)}")
-    if told.json:
-        results.write(told.json)
     if told.write:
         write_page(told.write, results)
     if told.plots and results.waiting:
@@ -107,8 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--waiting", type=int, nargs="+", default=LENGTHS, help="lengths of the line")
     asked.add_argument("--small", action="store_true", help="few visitors: a try of the tool itself")
     asked.add_argument("--json", type=Path, help="a file to keep the figures in")
-    asked.add_argument("--write", type=Path, help="a page to write the tables into, between its marks")
-    asked.add_argument("--plots", type=Path, help="a folder to draw the pictures in")
+    again = commands.add_parser("report", help="a file that --json has written")
+    again.add_argument("json", type=Path)
+    for one in (asked, again):
+        one.add_argument("--write", type=Path, help="a page to write the tables into, between its marks")
+        one.add_argument("--plots", type=Path, help="a folder to draw the pictures in")
     compared = commands.add_parser("compare", help="two files that --json has written")
     compared.add_argument("a", type=Path)
     compared.add_argument("b", type=Path)

@@ -38,7 +38,7 @@ def measure(kind: str, cases: Sequence[Case], running: Sites, plan: Plan) -> lis
         plan.say(f"{kind}: " + (f"repeat {repeat} of {plan.repeats}" if repeat else "warming up"))
         for case, cost in zip(cases, costs, strict=True):
             where = running[case.site]
-            hold = partial(_hold_to, case, check(case, where))
+            hold = partial(hold_to, case, check(case, where))
             if repeat:
                 take(cost, where, case.load, plan, hold)
             elif plan.warm_up:
@@ -67,7 +67,7 @@ def _drive(load: Load, where: Server, seconds: float, plan: Plan) -> Counted:
     return wrk.Run(where.url, load, seconds, plan.cores.others, plan.folder).counted()
 
 
-def _hold_to(case: Case, length: int, counted: Counted) -> None:
+def hold_to(case: Case, length: int, counted: Counted) -> None:
     """Raise BenchmarkError where some answers were not what the case is about."""
     if counted.broken or not counted.requests:
         raise BenchmarkError(

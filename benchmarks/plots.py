@@ -16,7 +16,10 @@ STYLE = {
     "svg.hashsalt": "waitroom",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica", "Arial", "sans-serif"],
+    "font.sans-serif": [
+        "DejaVu Sans",
+        "Verdana",
+    ],  # the first comes with matplotlib, which sets by its widths
     "font.size": 11,
     "text.color": INK,
     "axes.edgecolor": INK,

@@ -17,7 +17,8 @@ from tests.stores import valkey
 from waitroom.settings import Settings
 
 SECRET = "a-secret-for-benchmarks-that-is-long-enough"  # noqa: S105  # of rooms that last some minutes
-UVICORN = "-m uvicorn --http httptools --no-access-log --log-level warning --loop"
+UVICORN = "-m uvicorn --http httptools --no-access-log --log-level warning --timeout-keep-alive 75 --loop"
+"""Connections are kept longer than those who poll pause between two requests."""
 SERVERS = {
     "uvicorn, uvloop": f"{UVICORN} uvloop",
     "uvicorn, asyncio": f"{UVICORN} asyncio",
