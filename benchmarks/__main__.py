@@ -64,9 +64,8 @@ def run(told: argparse.Namespace) -> Results:
             results.costs = _costs(told, plan)
         if "crowd" in told.parts:
             longer = replace(plan, seconds=told.crowd_seconds)
-            results.latencies = [
-                one for kind in told.servers for one in latencies(kind, told.pollers, longer)
-            ]
+            for kind in told.servers:
+                results.latencies += latencies(kind, told.pollers, told.poll_seconds, longer)
         if "waiting" in told.parts:
             results.waiting = lines_of(told.waiting, told.servers[0], plan)
     return results
@@ -111,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all")
     asked.add_argument("--only", default="", help="cases that have this in their names, and the bare app")
     asked.add_argument("--pollers", type=int, default=2000, help="connections that poll (2000)")
+    asked.add_argument("--poll-seconds", type=float, default=5, help="between two polls of one (5)")
     asked.add_argument("--crowd-seconds", type=float, default=10, help="of each measurement beside them (10)")
     asked.add_argument("--waiting", type=int, nargs="+", default=LENGTHS, help="lengths of the line")
     asked.add_argument("--small", action="store_true", help="few visitors: a try of the tool itself")

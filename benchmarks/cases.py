@@ -20,6 +20,24 @@ BARE = "bare app"
 OPEN, LINE = "open", "line"
 """Two rooms: one with room for everybody, and one in which a line stands."""
 
+BROWSER = (
+    "Connection: keep-alive",
+    'Sec-CH-UA: "Chromium";v="140", "Not=A?Brand";v="24"',
+    "Sec-CH-UA-Mobile: ?0",
+    'Sec-CH-UA-Platform: "Linux"',
+    "Upgrade-Insecure-Requests: 1",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-User: ?1",
+    "Sec-Fetch-Dest: document",
+    "Referer: http://127.0.0.1/",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en;q=0.9",
+)
+"""What Chromium sends besides its cookies when somebody follows a link."""
+
 A_DAY = 86_400
 LONG_STAYS: dict[str, Any] = {
     "room": OPEN,
@@ -78,8 +96,9 @@ Sites = dict[str, Server]
 
 def check(case: Case, where: Server) -> int:
     """Ask once for what is to be measured, as wrk will; returns the answer's bytes. Raises BenchmarkError."""
-    cookie = case.load.cookies[0].replace("{n}", "0" * 9)
-    headers = {"Cookie": cookie} if cookie else {}
+    headers = dict(header.split(": ", 1) for header in case.load.headers)
+    if cookie := case.load.cookies[0].replace("{n}", "0" * 9):
+        headers["Cookie"] = cookie
     answer = httpx.request(case.load.method, where.url + case.load.path, headers=headers, timeout=30)
     if answer.status_code != case.status or case.says not in answer.text:
         raise BenchmarkError(
@@ -153,6 +172,7 @@ def all_cases(known: Credentials, sizes: Sizes) -> list[Case]:
         visit(BARE, "bare", Load("/shop", elsewhere)),
         visit("bare app, no cookies", "bare", Load("/shop")),
         visit("bare app, oversized cookies", "bare", Load("/shop", [large])),
+        visit("bare app, a browser's headers", "bare", Load("/shop", elsewhere, headers=BROWSER)),
         visit(
             "smallest gate: one HMAC", "smallest", Load("/shop", visitors.of_the_smallest_gate(sizes.some))
         ),
@@ -164,6 +184,12 @@ def all_cases(known: Credentials, sizes: Sizes) -> list[Case]:
         visit("admitted, one visitor", OPEN, Load("/shop", known.passes[:1])),
         visit(f"admitted, {some}", OPEN, Load("/shop", known.passes[: sizes.some])),
         visit(f"admitted, {sizes.many:,} visitors", OPEN, Load("/shop", known.passes)),
+        visit(
+            f"admitted, a browser's headers, {some}",
+            OPEN,
+            Load("/shop", known.passes[: sizes.some], headers=BROWSER),
+            baseline="bare app, a browser's headers",
+        ),
         visit("unprotected path, no pass", "elsewhere", Load("/shop", elsewhere)),
         visit("excluded path, with a pass", OPEN, Load("/static/shop.css", known.passes[: sizes.some])),
         line("GET /window", load=Load(f"{API}/window"), says='"waiting"'),

@@ -19,7 +19,6 @@ ROOM = "crowd"
 INSIDE = 8
 PAUSE = 0.02
 """Seconds between two requests of a visitor inside: 400 requests in a second from all of them."""
-POLL_SECONDS = 5.0
 SETTINGS = {
     "room": ROOM,
     "capacity": INSIDE,
@@ -31,8 +30,11 @@ SETTINGS = {
 _folders = count(1)
 
 
-def latencies(kind: str, polling: int, plan: Plan) -> list[Latency]:
-    """Measure both in turn, on one server; the gate is asked for `/status` by all who poll. Raises BenchmarkError."""
+def latencies(kind: str, polling: int, every: float, plan: Plan) -> list[Latency]:
+    """Measure both in turn, on one server.
+
+    So many connections ask the gate for `/status`, each `every` so many seconds. Raises BenchmarkError.
+    """
     idle, busy = Latency(kind, 0), Latency(kind, polling)
     folder = plan.folder / f"crowd-{next(_folders)}"
     with (
@@ -41,7 +43,7 @@ def latencies(kind: str, polling: int, plan: Plan) -> list[Latency]:
     ):
         inside = Load("/shop", _cookies(visitors.passes(where.port, INSIDE)), connections=INSIDE, pause=PAUSE)
         tickets = _cookies(visitors.tickets(where.port, polling))
-        crowd = Load(f"{API}/status", tickets, connections=polling, pause=POLL_SECONDS)
+        crowd = Load(f"{API}/status", tickets, connections=polling, pause=every)
         for repeat in range(plan.repeats):
             plan.say(f"{kind}: {polling:,} polling, repeat {repeat + 1} of {plan.repeats}")
             _take(idle, where, inside, plan)

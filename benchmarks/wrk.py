@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import ceil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ MISSING = (
     "wrk is not on this machine: install it (Debian, Ubuntu: apt-get install wrk; macOS: brew install wrk)"
 )
 NO_COOKIES = ("",)
+
+_runs = count(1)
 
 
 class BenchmarkError(Exception):
@@ -30,6 +33,8 @@ class Load:
     method: str = "GET"
     connections: int = 64
     pause: float = 0.0
+    headers: tuple[str, ...] = ()
+    """Besides `Host` and `Cookie`, as `Name: value`."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,11 @@ class Run:
     def __init__(self, url: str, load: Load, seconds: float, core: int, folder: Path) -> None:
         self._load = load
         self._seconds = seconds
-        file = folder / f"cookies-{id(load.cookies)}"
-        if not file.exists():
-            file.write_text("\n".join(load.cookies) + "\n")
+        self._cookies = folder / f"cookies-{next(_runs)}"
+        self._cookies.write_text("\n".join(load.cookies) + "\n")
         words = ["wrk", "-t1", f"-c{load.connections}", f"-d{ceil(seconds)}s", "--timeout", "10s"]
-        words += ["-s", str(SCRIPT), url + load.path, "--", load.method, str(file)]
+        words += [word for header in load.headers for word in ("-H", header)]
+        words += ["-s", str(SCRIPT), url + load.path, "--", load.method, str(self._cookies)]
         words += [f"{load.pause:g}", str(load.connections)]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         pin(self._process.pid, core)
@@ -71,6 +76,7 @@ class Run:
             self._end_after(self._seconds)
         try:
             said, _ = self._process.communicate(timeout=self._seconds + 60)
+            self._cookies.unlink(missing_ok=True)
         except subprocess.TimeoutExpired:
             self.stop()
             raise BenchmarkError(f"wrk did not end: {self._load.method} {self._load.path}") from None
@@ -91,3 +97,4 @@ class Run:
         """End it before its time."""
         self._process.kill()
         self._process.communicate()
+        self._cookies.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ function init(args)
   local method, file, pause, connections = args[1], args[2], tonumber(args[3]), tonumber(args[4])
   for line in io.lines(file) do
     local headers = {}
+    for name, value in pairs(wrk.headers) do headers[name] = value end
     if line ~= "" then headers["Cookie"] = line end
     local text = wrk.format(method, nil, headers, method == "POST" and "" or nil)
     local at, past = text:find("{n}", 1, true)
