@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import wrk
-from benchmarks.cases import FULL, SMALL, all_cases, all_sites, both_stores, credentials
+from benchmarks.cases import FULL, SMALL, all_cases, all_sites, all_stores, credentials
 from benchmarks.compare import compare
 from benchmarks.crowd import latencies
 from benchmarks.machine import Cores, described
@@ -74,7 +74,7 @@ def run(told: argparse.Namespace) -> Results:
 def _costs(told: argparse.Namespace, plan: Plan) -> list[Cost]:
     costs: list[Cost] = []
     sizes, known = SMALL if told.small else FULL, None
-    with both_stores(plan.folder, plan.cores) as stores:
+    with all_stores(plan.folder, plan.cores) as stores:
         for kind in told.servers:
             plan.say(f"{kind}: starting" + ("" if known else ", and letting visitors come"))
             with all_sites(kind, plan.cores, stores) as running:

@@ -17,8 +17,8 @@ from benchmarks.wrk import NO_COOKIES, BenchmarkError, Load
 from tests.waiting import until
 
 BARE = "bare app"
-OPEN, LINE = "open", "line"
-"""Two rooms: one with room for everybody, and one in which a line stands."""
+OPEN, ELSEWHERE, LINE = "open", "elsewhere", "line"
+"""Three gates: one with room for everybody, one of other paths than those asked for, one before which a line stands."""
 
 BROWSER = (
     "Connection: keep-alive",
@@ -94,12 +94,13 @@ class Case:
 Sites = dict[str, Server]
 
 
-def check(case: Case, where: Server) -> int:
+def check(case: Case, where: Server, client: httpx.Client) -> int:
     """Ask once for what is to be measured, as wrk will; returns the answer's bytes. Raises BenchmarkError."""
     headers = dict(header.split(": ", 1) for header in case.load.headers)
     if cookie := case.load.cookies[0].replace("{n}", "0" * 9):
         headers["Cookie"] = cookie
-    answer = httpx.request(case.load.method, where.url + case.load.path, headers=headers, timeout=30)
+    answer = client.request(case.load.method, where.url + case.load.path, headers=headers)
+    client.cookies.clear()
     if answer.status_code != case.status or case.says not in answer.text:
         raise BenchmarkError(
             f"{case.name}: {answer.status_code} in place of {case.status} with {case.says!r}: {answer.text[:300]}"
@@ -112,23 +113,22 @@ def all_sites(kind: str, cores: Cores, stores: dict[str, Store]) -> Iterator[Sit
     """Start all that is measured under one kind of server."""
     with ExitStack() as stack:
         start = partial(server, kind, cores=cores)
-        roomy = partial(start, sites.gated, behind=stores[OPEN])
         found = {
             "bare": start(sites.bare),
             "smallest": start(sites.smallest_gate),
             "sessions": start(sites.with_sessions),
-            OPEN: roomy(**LONG_STAYS),
-            "elsewhere": roomy(**LONG_STAYS | {"paths": "/checkout/*"}),
+            OPEN: start(sites.gated, behind=stores[OPEN], **LONG_STAYS),
+            ELSEWHERE: start(sites.gated, behind=stores[ELSEWHERE], paths="/checkout/*"),
             LINE: start(sites.gated, behind=stores[LINE], **LONG_LINE),
         }
         yield {name: stack.enter_context(running) for name, running in found.items()}
 
 
 @contextmanager
-def both_stores(folder: Path, cores: Cores) -> Iterator[dict[str, Store]]:
-    """Start a store for each of the rooms, so that what one asks of it is not mistaken for the other's."""
-    with store(folder / OPEN, cores) as first, store(folder / LINE, cores) as second:
-        yield {OPEN: first, LINE: second}
+def all_stores(folder: Path, cores: Cores) -> Iterator[dict[str, Store]]:
+    """Start a store for each gate, so that what one asks of its own is not mistaken for another's."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(store(folder / name, cores)) for name in (OPEN, ELSEWHERE, LINE)}
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def all_cases(known: Credentials, sizes: Sizes) -> list[Case]:
             Load("/shop", known.passes[: sizes.some], headers=BROWSER),
             baseline="bare app, a browser's headers",
         ),
-        visit("unprotected path, no pass", "elsewhere", Load("/shop", elsewhere)),
+        visit("unprotected path, no pass", ELSEWHERE, Load("/shop", elsewhere)),
         visit("excluded path, with a pass", OPEN, Load("/static/shop.css", known.passes[: sizes.some])),
         line("GET /window", load=Load(f"{API}/window"), says='"waiting"'),
         line(

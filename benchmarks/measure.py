@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx
+
 from benchmarks import wrk
 from benchmarks.cases import Case, Sites, check
 from benchmarks.machine import Cores
@@ -34,15 +36,16 @@ class Plan:
 def measure(kind: str, cases: Sequence[Case], running: Sites, plan: Plan) -> list[Cost]:
     """Warm up, then measure all cases in turn, again and again. Raises BenchmarkError for answers that are not due."""
     costs = [Cost(kind, case.name, case.baseline) for case in cases]
-    for repeat in range(plan.repeats + 1):
-        plan.say(f"{kind}: " + (f"repeat {repeat} of {plan.repeats}" if repeat else "warming up"))
-        for case, cost in zip(cases, costs, strict=True):
-            where = running[case.site]
-            hold = partial(hold_to, case, check(case, where))
-            if repeat:
-                take(cost, where, case.load, plan, hold)
-            elif plan.warm_up:
-                hold(_drive(case.load, where, plan.warm_up, plan))
+    with httpx.Client(timeout=30) as client:
+        for repeat in range(plan.repeats + 1):
+            plan.say(f"{kind}: " + (f"repeat {repeat} of {plan.repeats}" if repeat else "warming up"))
+            for case, cost in zip(cases, costs, strict=True):
+                where = running[case.site]
+                hold = partial(hold_to, case, check(case, where, client))
+                if repeat:
+                    take(cost, where, case.load, plan, hold)
+                elif plan.warm_up:
+                    hold(_drive(case.load, where, plan.warm_up, plan))
     return costs
 
 
