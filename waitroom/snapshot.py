@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from waitroom.errors import StoreError
+from waitroom.patience import LATE, is_done_in_time
 from waitroom.store import Store
-from waitroom.together import LATE, is_alive, is_done_in_time
+from waitroom.together import is_alive
 from waitroom.window import Window
 
 IDLE_SECONDS = 10.0
