@@ -116,7 +116,9 @@ class Snapshot:
     def is_fresh(self) -> bool:
         """Tell whether the snapshot can be used as it is; where it can't, `fresh` sees to it."""
         now = self._used_at = time.monotonic()
-        return now - self._read_at <= 2 * self._sync_seconds and is_alive(self._task)
+        # A task left over from another loop reads no more: what it read gets old.
+        is_kept = self._task is not None and not self._task.done()
+        return is_kept and now - self._read_at <= 2 * self._sync_seconds
 
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
