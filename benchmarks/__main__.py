@@ -5,6 +5,7 @@ Ends with 1 where a server's answers were not what was to be measured, with 2 wh
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from benchmarks.machine import Cores, described
 from benchmarks.measure import Plan, measure
 from benchmarks.page import write_page
 from benchmarks.pictures import draw
-from benchmarks.results import Cost, Results
+from benchmarks.results import Results
 from benchmarks.servers import installed
 from benchmarks.table import machine, report
 from benchmarks.waiting import LENGTHS, lines_of
@@ -42,37 +43,37 @@ def main(words: Sequence[str] | None = None) -> int:
     if unknown := set(told.servers) - set(installed()):
         print(f"not installed: {', '.join(unknown)}; there are: {', '.join(installed())}", file=sys.stderr)
         return 2
+    results = Results(described(), {})
     try:
-        results = run(told)
-        if told.json:
-            results.write(told.json)
-        _keep(told, results)
+        run(told, results)
     except wrk.BenchmarkError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
+    finally:  # also what was measured before something went wrong
+        if told.json:
+            results.write(told.json)
+    _keep(told, results)
     return 0
 
 
-def run(told: argparse.Namespace) -> Results:
+def run(told: argparse.Namespace, results: Results) -> None:
     """Measure all parts that are asked for. Raises BenchmarkError."""
     cores = Cores()
-    how = {"connections": 64, "seconds": f"{told.seconds:g}", "repeats": told.repeats, "pinned": str(cores)}
-    results = Results(described(), how)
+    results.settings |= {"connections": 64, "seconds": f"{told.seconds:g}", "repeats": told.repeats}
+    results.settings |= {"pinned": str(cores), "load of the machine as it began": f"{os.getloadavg()[0]:.1f}"}
     with tempfile.TemporaryDirectory(prefix="waitroom-bench-") as temporary:
         plan = Plan(told.seconds, told.warm_up, told.repeats, cores, Path(temporary), _say)
         if "costs" in told.parts:
-            results.costs = _costs(told, plan)
+            _costs(told, plan, results)
         if "crowd" in told.parts:
             longer = replace(plan, seconds=told.crowd_seconds)
             for kind in told.servers:
                 results.latencies += latencies(kind, told.pollers, told.poll_seconds, longer)
         if "waiting" in told.parts:
             results.waiting = lines_of(told.waiting, told.servers[0], plan)
-    return results
 
 
-def _costs(told: argparse.Namespace, plan: Plan) -> list[Cost]:
-    costs: list[Cost] = []
+def _costs(told: argparse.Namespace, plan: Plan, results: Results) -> None:
     sizes, known = SMALL if told.small else FULL, None
     with all_stores(plan.folder, plan.cores) as stores:
         for kind in told.servers:
@@ -80,8 +81,7 @@ def _costs(told: argparse.Namespace, plan: Plan) -> list[Cost]:
             with all_sites(kind, plan.cores, stores) as running:
                 known = known or credentials(running, sizes)
                 cases = [case for case in all_cases(known, sizes) if case.is_bare or told.only in case.name]
-                costs += measure(kind, cases, running, plan)
-    return costs
+                results.costs += measure(kind, cases, running, plan)
 
 
 def _keep(told: argparse.Namespace, results: Results) -> None:

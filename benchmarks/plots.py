@@ -78,7 +78,7 @@ def plot(
         elif least_y is not None:
             axes.set_ylim(bottom=least_y)
         if len(lines) > 1:
-            axes.legend()
+            figure.legend(loc="outside lower center", ncols=min(len(lines), 3))
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 

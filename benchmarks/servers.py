@@ -22,7 +22,9 @@ UVICORN = "-m uvicorn --http httptools --no-access-log --log-level warning --tim
 SERVERS = {
     "uvicorn, uvloop": f"{UVICORN} uvloop",
     "uvicorn, asyncio": f"{UVICORN} asyncio",
-    "granian": "-m granian --interface asgi --http 1 --workers 1 --no-ws --log-level warning",
+    "granian": "-m granian --interface asgi --http 1 --workers 1 --no-ws --log-level warning"
+    # It leaves connections beyond its backlog unanswered, by default 1,024.
+    " --backlog 8192 --backpressure 8192",
 }
 """How each server is started, with one process that serves."""
 

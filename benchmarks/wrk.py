@@ -12,9 +12,7 @@ from pathlib import Path
 from benchmarks.machine import pin
 
 SCRIPT = Path(__file__).with_name("wrk") / "visit.lua"
-MISSING = (
-    "wrk is not on this machine: install it (Debian, Ubuntu: apt-get install wrk; macOS: brew install wrk)"
-)
+MISSING = "wrk is not on this machine: install it (Debian, Ubuntu: apt-get install wrk)"
 NO_COOKIES = ("",)
 
 _runs = count(1)
