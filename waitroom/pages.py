@@ -123,7 +123,8 @@ class Pages:
         text = self._source(name)
         if f"</{element}" in text.lower():
             raise ValueError(f"{name} contains </{element}, which would end the element it is put into")
-        return text
+        # Comments are for those who read the file: every visitor loads the page.
+        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE) if element == "script" else text
 
 
 def _shipped() -> Path:
@@ -297,8 +298,8 @@ def _data(scene: Scene, messages: Messages) -> dict[str, Any]:
         "burst_seconds": scene.tempo.burst_seconds,
         "poll": [LOOKS, FASTER, FASTEST],
         "eta": [ETA_LOW, ETA_HIGH, ETA_SECONDS],
-        "told": scene.place.eta,
-        "pace": scene.place.pace,
+        "longest": scene.place.eta and scene.place.eta.high,
+        "pace": scene.place.pace if scene.kind == "waiting" else "steady",
         "scales": SCALES,
         "thousands": messages["thousands"],
         "live": messages["live"],
