@@ -44,16 +44,17 @@
     const wait = ((ahead + 1) / perMinute) * 60;
     const [shorter, longer, seconds] = page.eta;
     const low = Math.floor(Math.min(wait * shorter, wait - seconds));
-    return { low: Math.max(0, low), high: Math.ceil(Math.max(wait * longer, wait + seconds)) };
+    const high = Math.ceil(Math.max(wait * longer, wait + seconds));
+    return { low: Math.max(0, low), high };
   }
 
-  // As many as are called in one window may be called at once; whoever is behind them looks some times before.
+  // As many as are called in one window may be called at once.
   function pollSeconds(ahead, perMinute) {
-    const [looks, faster, fastest] = page.poll;
+    const [looks, faster, most] = page.poll;
     const limit = 1 / page.seconds_per_call;
-    const usual = perMinute ? perMinute / 60 : limit;
-    const soonest = perMinute ? Math.max(usual * faster, limit) : limit * fastest;
-    return (ahead - usual * page.burst_seconds) / soonest / looks;
+    const usual = perMinute / 60 || limit;
+    const fastest = perMinute ? Math.max(usual * faster, limit) : limit * most;
+    return (ahead - usual * page.burst_seconds) / fastest / looks;
   }
 
   function showTime(date) {
@@ -119,11 +120,10 @@
   // -- the place -----------------------------------------------------------------------------------
 
   let ahead = null;
-  let told = page.told && { low: page.told[0], high: page.told[1] };
-  let slowedAt = page.pace === "slower" ? Date.now() : -Infinity;
-  const moving = { steady: "", slower: live.slower, standing: live.standing };
+  let longest = page.longest; // the wait told last
+  let slowedAt = page.pace === "slower" ? Date.now() : 0;
   const ends = { [live.settling]: live.settled, [live.standing]: live.settled, [live.slower]: "" };
-  let troubled = $("word") && kind === "waiting" ? moving[page.pace] : "";
+  let troubled = live[page.pace] || "";
 
   function setWord(text) {
     if (text === troubled) return;
@@ -133,15 +133,10 @@
     show("word", Boolean(text));
   }
 
-  // A wait does not grow without a word about it.
-  function paceWord(perMinute) {
-    if (perMinute === 0) return live.standing;
-    return Date.now() - slowedAt < SLOWER ? live.slower : "";
-  }
-
   function showPlace(count, eta) {
-    if (eta && told && eta.high > told.high) slowedAt = Date.now();
-    told = eta || told;
+    // A wait does not grow without a word about it.
+    if (eta && longest && eta.high > longest) slowedAt = Date.now();
+    if (eta) longest = eta.high;
     const next = count === 0;
     const figure = next ? live.next : digits(count);
     const label = next ? live.next_label : say(live.ahead, count, {});
@@ -254,7 +249,9 @@
       showTime(new Date());
       interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));
     }
-    return room.state === "settling" ? live.settling : paceWord(room.rate_per_minute);
+    if (room.state === "settling") return live.settling;
+    if (room.rate_per_minute === 0) return live.standing;
+    return Date.now() - slowedAt < SLOWER ? live.slower : "";
   }
 
   async function lookAtDoor() {

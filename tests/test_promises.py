@@ -213,7 +213,7 @@ class Schedule(RuleBasedStateMachine):
         _, (claimed,) = self.run(store.claim([(forged, True)]))
         window, (left,) = self.run(store.leave([forged]))
         self.model.look()
-        assert claimed == ("expired" if wrong == "generation" else "waiting", 0, 0)
+        assert claimed[:3] == ("expired" if wrong == "generation" else "waiting", 0, 0)
         assert left == 0
         self.agree(window)
 
@@ -261,7 +261,7 @@ class Schedule(RuleBasedStateMachine):
         self.model.look()
         for visitor, answer in zip(claiming, answers, strict=True):
             outcome, ends, entered_at = self.model.claim(visitor, enters)
-            assert answer == (outcome, ends // 1000, entered_at // 1000), visitor
+            assert answer[:3] == (outcome, ends // 1000, entered_at // 1000), visitor
         self.agree(window)
         return [answer.outcome for answer in answers]
 

@@ -6,6 +6,7 @@ from waitroom.tickets import Pass, Ticket
 from waitroom.window import (
     SHORTEST_POLL,
     Place,
+    Rank,
     Status,
     Tempo,
     Window,
@@ -15,6 +16,7 @@ from waitroom.window import (
     rank,
     spread,
     status,
+    wait_seconds,
 )
 
 AWAY_POLL = 5
@@ -42,6 +44,13 @@ class Places:
         told = eta(in_front, window) if now == "waiting" else None
         seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
         return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)
+
+    def expected(self, place: Rank, window: Window) -> int:
+        """Tell a newcomer's wait in whole seconds, at least one; 0 where there is none, or it is not known."""
+        if status(place, window) != "waiting":
+            return 0
+        seconds = wait_seconds(ahead(place, window), window)
+        return 0 if seconds is None else max(1, round(seconds))
 
     def at_door(self, ticket: Ticket) -> Place:
         """Place a ticket that was called and found no free place."""

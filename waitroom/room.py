@@ -13,6 +13,7 @@ from waitroom.errors import NotYetError, StoreError
 from waitroom.guard import NOBODY, Asker, Guard, Hindrance
 from waitroom.outage import Outage
 from waitroom.places import Places, status_of
+from waitroom.predictions import judge
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
@@ -28,7 +29,7 @@ from waitroom.tickets import (
     pass_of,
 )
 from waitroom.together import Together
-from waitroom.window import Window, rank
+from waitroom.window import Rank, Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
 MOST_EXCHANGED = 10_000
@@ -391,7 +392,8 @@ class WaitingRoom:
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
         window, joined = issued
         epoch = window.newest.name
-        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed)
+        expected = self._places.expected(Rank(epoch, joined.number), window)
+        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed, expected)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
         """Let in at once a visitor who got a number and never had to wait."""
@@ -399,6 +401,9 @@ class WaitingRoom:
         return Admitted(pass_of(ticket, ticket.issued_at, pass_ends, lease_ms, first), must_tell=True)
 
     def _claimed(self, ticket: Ticket, claimed: Claimed) -> Pass:
+        if ticket.expected and claimed.turn_at:
+            for name in judge(ticket.expected, (claimed.turn_at - ticket.issued_at) / 1000):
+                self.counters.add(name)
         lease_ms = round(self.settings.session_seconds * 1000)
         given = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
         newest = self._window().newest.name

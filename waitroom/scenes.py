@@ -117,10 +117,10 @@ def visitor_json(scene: Scene) -> str:
         return f'{{"poll_after": {place.poll_after}}}'
     epoch = "null" if scene.epoch is None else f'"{scene.epoch}"'
     number = "null" if place.number is None else place.number
-    told = "null" if place.eta is None else f"[{place.eta.low}, {place.eta.high}]"
+    longest = "null" if place.eta is None else place.eta.high
     return (
         f'{{"epoch": {epoch}, "number": {number}, "start": {scene.start}, '
-        f'"poll_after": {place.poll_after}, "told": {told}}}'
+        f'"poll_after": {place.poll_after}, "longest": {longest}}}'
     )
 
 
@@ -131,7 +131,7 @@ def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
         return {**told, "check": messages["check"]}
     return {
         **told,
-        "pace": scene.place.pace,
+        "pace": scene.place.pace if scene.kind == "waiting" else "steady",
         "longest_poll": scene.tempo.longest_poll,
         "seconds_per_call": scene.tempo.seconds_per_call,
         "burst_seconds": scene.tempo.burst_seconds,

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
-from waitroom.counters import NAMES, Counters
+from waitroom.counters import EVENTS, NAMES, Counters
 from waitroom.errors import StoreError
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.memory import Elapsed, Memory
@@ -71,6 +71,8 @@ class Claimed(NamedTuple):
     outcome: str
     pass_ends: int
     entered_at: int
+    turn_at: int = 0
+    """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
 
 
 class Synced(NamedTuple):
@@ -162,7 +164,7 @@ class Store:
         """Exchange called tickets for sessions; with each goes whether it enters or only asks."""
         items = [(*_identity(ticket), enters) for ticket, enters in tickets]
         window, answers = await self._run("claim", items)
-        return window, [Claimed(out, _milliseconds(end), _milliseconds(at)) for out, end, at in answers]
+        return window, [Claimed(outcome, *map(_milliseconds, times)) for outcome, *times in answers]
 
     async def renew(self, renewals: Sequence[tuple[Pass, bool]]) -> tuple[Window, list[int]]:
         """Renew sessions; answers when each pass ends now (ms), 0 where the session is over.
@@ -196,11 +198,9 @@ class Store:
         except BaseException:  # also where whoever reads is cancelled
             self.counters.put_back(counts)
             raise
-        if counts:
-            log.info(
-                "counted since the last time: %s",
-                ", ".join(f"{n} {name}" for name, n in sorted(counts.items())),
-            )
+        events = ", ".join(f"{counts[name]} {name}" for name in sorted(EVENTS) if name in counts)
+        if events:
+            log.info("counted since the last time: %s", events)
         if ended is None:
             return window, Synced(None)
         self._listed_in = window.newest.name

@@ -47,6 +47,8 @@ class Ticket:
     """`called` when the ticket was issued: where this visitor's progress starts."""
     missed: bool = False
     """The visitor's turn before this one passed unused; the page says so."""
+    expected: int = 0
+    """What was told of the wait when the ticket was issued, in seconds; 0 where nothing was known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from benchmarks.micro.timing import Benchmark
-from waitroom.pages import Pages, Scene
+from waitroom.pages import Pages
+from waitroom.scenes import Scene
 from waitroom.window import Epoch, Place, Rank, Tempo, Window, ahead, eta, poll_seconds, spread, status
 
 TEMPO = Tempo.of(50, 10, 30)
@@ -17,8 +18,8 @@ HERE = Rank(EPOCH, 123_456)
 def place() -> Place:
     """Tell all that a poll is told."""
     in_front = ahead(HERE, WINDOW)
-    poll_after = spread(poll_seconds(in_front, TEMPO), 0.5)
-    return Place(status(HERE, WINDOW), HERE.number, in_front, eta(in_front, WINDOW, TEMPO), poll_after)
+    poll_after = spread(poll_seconds(in_front, WINDOW.rate_per_minute, TEMPO), 0.5)
+    return Place(status(HERE, WINDOW), HERE.number, in_front, eta(in_front, WINDOW), poll_after)
 
 
 def test_place_in_line(benchmark: Benchmark) -> None:

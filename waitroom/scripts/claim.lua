@@ -1,8 +1,9 @@
 -- claim: exchanges called tickets for sessions; claiming again finds the same session.
 --
 -- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
--- answer  view, and for each {outcome, when the pass ends, when the session entered}; outcome is
---         "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or "expired"
+-- answer  view, and for each {outcome, when the pass ends, when the session entered, when its turn came}; outcome is
+--         "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or "expired";
+--         the turn is told to the claim that enters alone, 0 where it came too late to know
 
 begin_room()
 slide()
@@ -19,6 +20,14 @@ local function may_enter(rank, is_promised)
   return room.places - (kept and room.promised or 0) > before
 end
 
+-- When the wait was over: with the call, but for those at the door.
+local function turn_of(rank, called_at)
+  if called_at then
+    return now - (reached - called_at)
+  end
+  return redis.call('ZSCORE', DOOR, rank) and now or 0
+end
+
 local function take_place(rank, id)
   local is_promised = redis.call('ZSCORE', PROMISED, rank)
   local enters = may_enter(rank, is_promised)
@@ -31,9 +40,9 @@ local function take_place(rank, id)
     redis.call('ZADD', ASKED, text(reached), rank)
     return {'door', 0, 0}
   end
-  local ends = pass_end(now, rules.lease_us)
+  local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, is_promised)
   enter(rank, id, ends, false)
-  return {'active', text(ends), text(now)}
+  return {'active', text(ends), text(now), text(turn)}
 end
 
 -- Where the pass has run out and only the lease lives, it is renewed, as the pass itself would be.

@@ -11,7 +11,7 @@ local SHORT_US = 60000000 -- what happened in this time tells of a change
 local LONG_US = 300000000 -- and in this time, at most, what the rate is
 local LEAST_US = 10000000
 local SLOWER_US = 120000000 -- for this long it is said that the line has become slower
-local QUIET_US = 60000000
+local QUIET_US = 30000000
 local ENOUGH = 25 -- calls that make a rate: by chance alone they are a fifth more or fewer
 local FILLED = 0.9 -- of the capacity; before, the places that are free only once are filled
 local SURE = 0.15 -- a rate that is off by less is not told anew
@@ -79,10 +79,12 @@ local function newest_mark(pace)
   return 1
 end
 
--- Chance alone makes the square root of what is expected, more or fewer; three times that is hardly ever.
-local function differs(pace, count, span)
+-- Chance alone makes the square root of what is expected, more or fewer; three times that is hardly ever, twice
+-- seldom enough where the longer measure is the better one in any case.
+local function differs(pace, count, span, times)
   local expected = pace.told * span / 60000000
-  return count > 0 and math.abs(count - expected) > math.max(SURE * expected, 3 * math.sqrt(expected))
+  return span >= span_of(LEAST_US, 1) and count > 0
+    and math.abs(count - expected) > math.max(SURE * expected, times * math.sqrt(expected))
 end
 
 local function stands_still(pace)
@@ -126,12 +128,12 @@ local function follow(pace)
   end
   local newest = newest_mark(pace)
   local recent, recent_span = since(pace, pace.marks[newest])
-  if recent_span >= span_of(LEAST_US, 1) and differs(pace, recent, recent_span) then
+  if differs(pace, recent, recent_span, 3) then
     for _ = 2, newest do
       table.remove(pace.marks, 1) -- of the time before the change
     end
     tell(pace, rate_of(recent, recent_span))
-  elseif span >= span_of(LEAST_US, 1) and differs(pace, count, span) then
+  elseif differs(pace, count, span, 2) then
     tell(pace, rate_of(count, span))
   end
 end
