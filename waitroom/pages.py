@@ -39,7 +39,7 @@ Shape = tuple[Any, ...]
 def _shape(scene: Scene, shown: Mapping[str, str]) -> Shape:
     lengths = (len(shown[name]) for name in MEASURED)
     described = scene.kind, scene.place.number is None, is_next(scene), scene.missed, scene.place.pace
-    return *described, scene.room, scene.base, scene.kept_seconds, scene.tempo, *lengths
+    return *described, scene.epoch, scene.room, scene.base, scene.kept_seconds, scene.tempo, *lengths
 
 
 class _Shape:

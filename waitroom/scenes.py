@@ -115,11 +115,10 @@ def visitor_json(scene: Scene) -> str:
     place = scene.place
     if scene.kind == "challenge":
         return f'{{"poll_after": {place.poll_after}}}'
-    epoch = "null" if scene.epoch is None else f'"{scene.epoch}"'
     number = "null" if place.number is None else place.number
     longest = "null" if place.eta is None else place.eta.high
     return (
-        f'{{"epoch": {epoch}, "number": {number}, "start": {scene.start}, '
+        f'{{"number": {number}, "start": {scene.start}, '
         f'"poll_after": {place.poll_after}, "longest": {longest}}}'
     )
 
@@ -132,6 +131,7 @@ def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
     return {
         **told,
         "pace": scene.place.pace if scene.kind == "waiting" else "steady",
+        "epoch": scene.epoch,
         "longest_poll": scene.tempo.longest_poll,
         "seconds_per_call": scene.tempo.seconds_per_call,
         "burst_seconds": scene.tempo.burst_seconds,
