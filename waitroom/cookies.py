@@ -33,12 +33,12 @@ class Cookies:
         self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
         self._mark, self._secure_mark = (name + b"=" for name in self.names)
         self._rests: dict[bool, bytes] = {}
+        self._is_always_secure = settings.cookie_secure == "always"
+        self._secure_schemes = ("https", "wss") if settings.cookie_secure == "auto" else ()
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""
-        if self._settings.cookie_secure == "auto":
-            return scope.get("scheme") in ("https", "wss")
-        return self._settings.cookie_secure == "always"
+        return self._is_always_secure or scope.get("scheme") in self._secure_schemes
 
     def samesite(self, scope: Scope) -> str:
         """Tell the `SameSite` of this request's cookies; browsers drop a `None` that is not `Secure`."""
@@ -79,12 +79,8 @@ class Cookies:
             return None
         before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
         token, _, behind = after.partition(b"; ")
-        if (
-            not found
-            or self._name in before
-            or self._name in behind
-            or not (not before or before[-2:] == b"; ")
-        ):
+        is_alone = self._name not in before and self._name not in behind
+        if not (found and is_alone and before[-2:] in (b"", b"; ")):
             return None
         return token.decode("latin-1"), before + behind if behind else before[:-2]
 

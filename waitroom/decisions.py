@@ -19,8 +19,7 @@ class Visitor(NamedTuple):
     waited_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The visitor may go on; `must_tell`: the pass has to reach the visitor with this very response."""
 
     latest: Pass
@@ -32,8 +31,7 @@ class Uncounted:
     """The request may go on without a place: nobody waits, or the operator opens the gate without a store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """The visitor waits; `new` tells that the credential is another than the one that came."""
 
     kind: Kind
@@ -53,8 +51,7 @@ class HinderedError(WaitroomError):
         self.held = held
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What the API tells about a credential; `latest` is there while the visitor is inside."""
 
     place: Place

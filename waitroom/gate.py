@@ -148,7 +148,8 @@ class Gate:
         headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in scope["headers"]]
         if not others:
             headers.remove((b"cookie", others))
-        return self._inside(scope, latest) | {"headers": headers}
+        state = {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}
+        return {**scope, "headers": headers, "state": state}
 
     def _with_pass(
         self,

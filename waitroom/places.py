@@ -15,6 +15,7 @@ from waitroom.window import (
     poll_seconds,
     rank,
     spread,
+    stand,
     status,
     wait_seconds,
 )
@@ -27,7 +28,7 @@ LONGEST_AWAY_POLL = 6
 
 def status_of(ticket: Ticket, window: Window) -> Status:
     """Tell a ticket's status as far as the window shows; one of an earlier generation is void."""
-    return status(rank(ticket), window) if ticket.generation >= window.generation else "expired"
+    return status(ticket, window) if ticket.generation >= window.generation else "expired"
 
 
 class Places:
@@ -39,17 +40,15 @@ class Places:
 
     def in_line(self, ticket: Ticket, window: Window) -> Place:
         """Place a ticket in the line."""
-        place = rank(ticket)
-        in_front, now = ahead(place, window), status(place, window)
+        now, in_front = stand(ticket, window)
         told = eta(in_front, window) if now == "waiting" else None
         seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
         return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)
 
     def expected(self, place: Rank, window: Window) -> int:
         """Tell a newcomer's wait in whole seconds, at least one; 0 where there is none, or it is not known."""
-        if status(place, window) != "waiting":
-            return 0
-        seconds = wait_seconds(ahead(place, window), window)
+        now, in_front = stand(place, window)
+        seconds = wait_seconds(in_front, window) if now == "waiting" else None
         return 0 if seconds is None else max(1, round(seconds))
 
     def at_door(self, ticket: Ticket) -> Place:

@@ -126,6 +126,8 @@ class WaitingRoom:
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
         found = [self.tokens.read(token) for token in tokens]
+        if not found:
+            return None
         read = sorted((credential for credential in found if credential), key=_preference)
         self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
@@ -142,7 +144,7 @@ class WaitingRoom:
         if isinstance(credential, Proof) and (given := self._exchanged.get(credential.id)):
             # A second tab, or a visitor who did not wait for the answer: the place is theirs already.
             theirs = await self.decide(given, asker)
-            return replace(theirs, new=True) if isinstance(theirs, Held) else theirs
+            return theirs._replace(new=True) if isinstance(theirs, Held) else theirs
         await self._see(credential)
         missed = False
         if isinstance(credential, Pass):
@@ -261,7 +263,7 @@ class WaitingRoom:
 
     def _hindered(self, hindrance: Hindrance, shown: Proof | None, missed: bool = False) -> Held:
         """Hold who gets no number yet; the proof that was shown goes on waiting, unless it was used."""
-        place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
+        place = self._places.unnumbered(self._window())._replace(poll_after=hindrance.seconds)
         self.counters.add("withheld_numbers")
         if shown and not hindrance.is_used:
             return Held(hindrance.kind, place, shown, new=False)
@@ -333,7 +335,8 @@ class WaitingRoom:
 
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
-        await self.snapshot.fresh(inside=isinstance(credential, Pass))
+        if not self.snapshot.is_fresh():
+            await self.snapshot.fresh(inside=isinstance(credential, Pass))
         # A read that is under way may have begun before the ticket was issued; the one after it has not.
         for _ in range(2):
             window = self.snapshot.window

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from waitroom.errors import StoreError
 from waitroom.patience import LATE, is_done_in_time
@@ -26,6 +27,11 @@ GRACE_MS = 30_000
 """How much longer than its pass the store keeps a lease, and would have renewed it; the scripts' GRACE_US."""
 
 log: logging.Logger = logging.getLogger("waitroom")
+
+
+@lru_cache(16)  # asked for by each page, and the same until the store is read again
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
 
 
 class Snapshot:
@@ -66,9 +72,9 @@ class Snapshot:
         return int(self._offset_ms + time.monotonic() * 1000)
 
     def read_at(self) -> datetime:
-        """When the window was read, by the store's clock."""
+        """When the window was read, by the store's clock, to the second."""
         at = self.window.at if self.window else self.now()
-        return datetime.fromtimestamp(at / 1000, UTC)
+        return _moment(at // 1000)
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""

@@ -163,8 +163,7 @@ class Eta(NamedTuple):
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one visitor stands, as the page and the API tell it."""
 
     status: Status
@@ -193,26 +192,33 @@ class Tempo:
         return cls(window_interval / window_size, longest, min(window_interval, LONGEST_POLL))
 
 
-def status(place: Rank, window: Window) -> Status:
-    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's).
+def stand(place: Numbered, window: Window) -> tuple[Status, int]:
+    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's), and
+    how many are still in front: those who wait with a lower rank.
 
     One of an epoch that the store has not heard of waits: the store has lost it, and will learn of it.
     """
-    epoch = window.find(place.epoch)
-    if epoch is None:
-        return "expired" if place.epoch <= window.over else "waiting"
-    if place.number > epoch.called:
-        return "waiting"
-    return "expired" if place.number <= epoch.floor else "active"
+    own, in_front = None, 0
+    for epoch in window.epochs:
+        if epoch.name < place.epoch:
+            in_front += epoch.issued - epoch.called
+        elif epoch.name == place.epoch:
+            own = epoch
+    if own is None:
+        return ("expired", 0) if place.epoch <= window.over else ("waiting", in_front)
+    if place.number > own.called:
+        return "waiting", in_front + place.number - own.called - 1
+    return ("expired" if place.number <= own.floor else "active"), 0
 
 
-def ahead(place: Rank, window: Window) -> int:
-    """Count the visitors still in front: those who wait with a lower rank."""
-    if status(place, window) != "waiting":
-        return 0
-    epoch = window.find(place.epoch)
-    in_epoch = place.number - epoch.called - 1 if epoch else 0
-    return in_epoch + sum(older.issued - older.called for older in window.epochs if older.name < place.epoch)
+def status(place: Numbered, window: Window) -> Status:
+    """Tell whether a rank is waiting, active or expired; see `stand`."""
+    return stand(place, window)[0]
+
+
+def ahead(place: Numbered, window: Window) -> int:
+    """Count the visitors still in front; see `stand`."""
+    return stand(place, window)[1]
 
 
 def wait_seconds(in_front: int, window: Window) -> float | None:
