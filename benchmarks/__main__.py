@@ -60,7 +60,7 @@ def run(told: argparse.Namespace, results: Results) -> None:
     """Measure all parts that are asked for. Raises BenchmarkError."""
     cores = Cores()
     results.settings |= {"connections": 64, "seconds": f"{told.seconds:g}", "repeats": told.repeats}
-    results.settings |= {"pinned": str(cores), "load of the machine as it began": f"{os.getloadavg()[0]:.1f}"}
+    results.settings |= {"pinned": str(cores), "load as it began": _load()}
     with tempfile.TemporaryDirectory(prefix="waitroom-bench-") as temporary:
         plan = Plan(told.seconds, told.warm_up, told.repeats, cores, Path(temporary), _say)
         if "costs" in told.parts:
@@ -71,6 +71,7 @@ def run(told: argparse.Namespace, results: Results) -> None:
                 results.latencies += latencies(kind, told.pollers, told.poll_seconds, longer)
         if "waiting" in told.parts:
             results.waiting = lines_of(told.waiting, told.servers[0], plan)
+    results.settings["load as it ended, its own 2 included"] = _load()
 
 
 def _costs(told: argparse.Namespace, plan: Plan, results: Results) -> None:
@@ -91,6 +92,10 @@ def _keep(told: argparse.Namespace, results: Results) -> None:
     if told.plots and results.waiting:
         told.plots.mkdir(parents=True, exist_ok=True)
         draw(results.waiting, told.plots)
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _say(what: str) -> None:
