@@ -13,6 +13,9 @@ Extra = list[tuple[bytes, bytes]]
 PROBLEM = b"application/problem+json"
 JSON = b"application/json"
 
+BUSY_SECONDS = range(4, 12)
+"""After how long whoever was turned away asks again: not all at the same time."""
+
 STRICTEST = b"default-src 'none'; frame-ancestors 'none'"
 
 
@@ -88,6 +91,14 @@ def problem(
     """Tell a program what was wrong (RFC 9457); `kind` makes the stable type."""
     told = {"type": f"urn:waitroom:{kind}", "title": title, "status": status, **(fields or {})}
     return answer(status, json.dumps(told).encode(), PROBLEM, extra or ())
+
+
+def too_busy(seconds: int) -> Answer:
+    """Tell a program that this process has more to do than it can."""
+    retry = [(b"retry-after", b"%d" % seconds)]
+    return problem(
+        503, "busy", "Too many are asking just now; nothing was changed. Ask again later.", extra=retry
+    )
 
 
 def store_away() -> Answer:

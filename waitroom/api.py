@@ -1,8 +1,10 @@
 """What a room tells below the prefix: join, status, leave and window, for browsers and programs alike."""
 
 import json
+import random
 
 from waitroom.answers import (
+    BUSY_SECONDS,
     JSON,
     PROBLEM,
     Answer,
@@ -13,6 +15,7 @@ from waitroom.answers import (
     no_content,
     problem,
     store_away,
+    too_busy,
 )
 from waitroom.carried import Carried
 from waitroom.challenges import CHALLENGE_SECONDS, worker
@@ -26,6 +29,7 @@ from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof, Ticket
 from waitroom.window import Place, Window, poll_seconds
 
+TOO_BUSY = [too_busy(seconds) for seconds in BUSY_SECONDS]
 FOR_A_SECOND = common_headers(cache_control=b"public, max-age=1", vary=b"Accept-Encoding")
 FOR_A_DAY = common_headers(cache_control=b"public, max-age=86400", vary=b"Accept-Encoding")
 
@@ -67,8 +71,12 @@ class Api:
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
+        credential = await self._carried.read(scope)
+        if self.room.busy.turns_away(credential):
+            self.room.counters.add("turned_away")
+            return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
-            standing = await self.room.join(await self._carried.read(scope), self.asker(scope))
+            standing = await self.room.join(credential, self.asker(scope))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
         return self._tell(scope, standing, 201 if standing.new else 200, standing.ticket)

@@ -23,6 +23,7 @@ Event = Literal[
     "refused_sockets",
     "wrong_solutions",
     "withheld_numbers",
+    "turned_away",
     "store_failures",
     "store_late",
     "held_without_store",

@@ -1,13 +1,14 @@
 """One room's gate as ASGI sees it: a request comes, the site is called, or the visitor waits."""
 
 import logging
+import random
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from waitroom.answers import Answer, Extra, answer, common_headers
-from waitroom.api import Api, waiting
+from waitroom.answers import BUSY_SECONDS, Answer, Extra, answer, common_headers
+from waitroom.api import TOO_BUSY, Api, waiting
 from waitroom.caching import is_meant_for_caches, make_private
 from waitroom.carried import Carried
 from waitroom.cookies import HEADER, Cookies
@@ -42,6 +43,10 @@ class Gate:
         self.cookies: Cookies = Cookies(settings, self.room.counters)
         self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
+        self._busy_pages = [
+            answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
+            for each in BUSY_SECONDS
+        ]
         self._page_headers = common_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
@@ -72,6 +77,9 @@ class Gate:
             await beside([self], scope, receive, send, site, outermost)
             return
         credential = known or await self.carried.search(scope)
+        if self.room.busy.turns_away(credential):
+            await self._turn_away(scope, kind)(scope, receive, send)
+            return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, self.cookies.samesite(scope))
         decision: Decision | None
@@ -228,6 +236,14 @@ class Gate:
             base=scope.get("root_path", "").rstrip("/") + self.settings.prefix,
             updated_at=self.room.snapshot.read_at(),
         )
+
+    def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
+        """Answer at the least cost: this process has more to do than it can."""
+        self.room.counters.add("turned_away")
+        if kind is Kind.NAVIGATION and is_safe(scope):
+            return random.choice(self._busy_pages)  # noqa: S311  # when they come back is no secret
+        told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
+        return self._cors.allow(scope, told)
 
     # -- WebSockets -------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ class Pages:
 
     csp: str
     """The Content-Security-Policy under which every page runs."""
+    busy: bytes
+    """The page where a process has more to do than it can: a few hundred bytes, the same for everyone."""
 
     def __init__(self, overrides: Path | None = None) -> None:
         shipped = _shipped()
@@ -95,6 +97,8 @@ class Pages:
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
+            told = {"lang": self._messages["lang"], "t": self._messages["page"]}
+            self.busy = self._files.get_template("busy.html").render(told).encode()
             for scene in trials():
                 self._try(scene)
             if self._shapes:

@@ -17,6 +17,7 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._answered_at = float("-inf")
         self._watched: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -28,10 +29,15 @@ class Patience:
             # There is none, or one of a loop that has stopped.
             self._timer = loop.call_later(self._seconds, self._look, loop, TURNS_OF_GRACE)
 
+    def answered(self, at: float) -> None:
+        """Begin anew for all who wait: the store has answered just now, they waited for their turn in this process."""
+        self._answered_at = at
+
     def _look(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
         while self._watched:
             until, future = self._watched[0]
             if not future.done() and future.get_loop() is loop:
+                until = max(until, self._answered_at + self._seconds)
                 if until > loop.time():
                     self._timer = loop.call_at(until, self._look, loop, TURNS_OF_GRACE)
                     return

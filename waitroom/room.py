@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from waitroom.busy import Busy
 from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
@@ -49,6 +50,7 @@ class WaitingRoom:
     sessions: Sessions
     guard: Guard
     outage: Outage
+    busy: Busy
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
@@ -90,6 +92,7 @@ class WaitingRoom:
         self.guard = Guard(settings, keys, store, self.snapshot)
         self.outage = Outage(settings, self.snapshot, self._places, self.counters)
         self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
+        self.busy = Busy(self.snapshot, self._joins)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
         self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
         self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)

@@ -45,6 +45,8 @@ class Snapshot:
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
         self.ended: dict[str, int] = {}
+        self.late_by = 0.0
+        """By how much this process's loop was late the last time, in seconds: it has more to do than it can."""
         self._store = store
         self._sync_seconds = sync_seconds
         # Called after each sync; tells whether open requests need the next one.
@@ -168,7 +170,9 @@ class Snapshot:
         """Wait for the time of the next sync, which comes sooner where a call has lost the store meanwhile."""
         left = self._sync_seconds
         while left > 0:
+            due = time.monotonic() + min(left, AWAY_SECONDS)
             await asyncio.sleep(min(left, AWAY_SECONDS))
+            self.late_by = time.monotonic() - due
             left = 0 if self.away_since is not None else left - AWAY_SECONDS
 
     async def _read(self, patience: float | None = None) -> None:

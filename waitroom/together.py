@@ -31,7 +31,7 @@ class Together(Generic[Item, Answer]):
     ) -> None:
         self._call = call
         self._learn = learn
-        # How long whoever asks waits, in seconds.
+        # How long whoever asks waits for an answer of the store, in seconds.
         self._seconds = patience
         self._patience = Patience(patience)
         self._pending: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -52,6 +52,10 @@ class Together(Generic[Item, Answer]):
             self._task = loop.create_task(self._send())
         self._patience.watch(future)
         return await future
+
+    def waiting(self) -> int:
+        """Tell how many items wait for the call that is under way."""
+        return len(self._pending)
 
     async def close(self) -> None:
         """Let what is under way be answered in time, and give up what is not."""
@@ -85,6 +89,7 @@ class Together(Generic[Item, Answer]):
                     future.set_exception(error)
             return
         self._sent = []
+        self._patience.answered(asyncio.get_running_loop().time())
         self._learn(window)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
