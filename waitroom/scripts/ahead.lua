@@ -7,7 +7,7 @@
 -- called just now and cannot have come yet counts for nothing, who has not come for long counts as a no-show.
 -- All of it fades, so that it follows the crowd; where it is lost it begins again with everybody coming soon.
 
-local AGES = {0, 500000, 1000000, 1500000, 2000000, 3000000, 5000000, 10000000, 20000000, 40000000} -- where spans begin
+local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans begin
 local OLDEST = 90000000 -- nobody is thought to come later
 local AHEAD = {1000000, 4000000} -- so far it is looked ahead
 local MEMORY = 50 -- people whom each span remembers
@@ -26,7 +26,7 @@ local function read_shows(written)
     shows[#shows + 1] = tonumber(number)
   end
   if #shows ~= 3 + 2 * spans then
-    shows = {reached, 0, LEAVING_US}
+    shows = {0, 0, LEAVING_US}
     for span = 1, spans do
       shows[2 + 2 * span], shows[3 + 2 * span] = PRIOR, PRIOR * PRIOR_US
     end
@@ -35,7 +35,7 @@ local function read_shows(written)
 end
 
 function write_shows()
-  return string.format(FORMAT, unpack(room.shows))
+  return room.learned and string.format(FORMAT, unpack(room.shows)) or kept.shows
 end
 
 local function span_end(span)
@@ -87,13 +87,18 @@ local function fade(index, share)
   room.shows[index] = room.shows[index] * share
 end
 
+local function is_step_due()
+  local passed = reached - room.shows[1]
+  return passed < 0 or passed >= STEP_US
+end
+
 -- Time has passed for those who were called, and for those inside.
 local function keep_shows()
-  local passed = reached - room.shows[1]
-  if passed < STEP_US then
+  if not is_step_due() then
     return
   end
-  passed = math.min(passed, LONGEST_STEP_US)
+  local passed = math.min(math.max(0, reached - room.shows[1]), LONGEST_STEP_US)
+  room.learned = true
   room.shows[1] = reached
   local remembered = math.exp(-passed / LEAVING_US)
   fade(2, remembered)
@@ -117,11 +122,13 @@ local function note_show(called_at)
   while span > 1 and AGES[span] > age do
     span = span - 1
   end
+  room.learned = true
   room.shows[2 + 2 * span] = room.shows[2 + 2 * span] + 1
-  room.expected = room.expected - will_come(age)
+  room.expected = math.max(0, room.expected - will_come(age))
 end
 
 local function note_leaving()
+  room.learned = true
   room.shows[2] = room.shows[2] + 1
 end
 
@@ -172,7 +179,14 @@ local function count_to_call()
   return math.min(math.max(0, room.free, math.floor(count)), waiting)
 end
 
-local function expect()
+-- Where there is no place now it is enough to look ahead ten times a second: many calls come between.
+local function is_time_to_count()
+  add_up()
+  room.expected = 0
+  return room.places > redis.call('ZCARD', DOOR) or is_step_due()
+end
+
+local function count_expected_now()
   count_called()
   keep_shows()
   add_up()

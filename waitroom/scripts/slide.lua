@@ -129,9 +129,14 @@ local function slide()
   if room.is_settling then
     room.places = 0
   end
-  expect()
-  count_free()
-  local count = count_to_call()
+  local count = 0
+  if is_time_to_count() then
+    count_expected_now()
+    count_free()
+    count = count_to_call()
+  else
+    room.free = 0
+  end
   if count > 0 then
     call(count, true)
   end
