@@ -1,9 +1,12 @@
 """The line in plain Python, told from its whole history: what the scripts have to answer.
 
 The scripts keep only what they need and forget the rest. This keeps everything, and asks it each time: who
-entered within the interval, whose promise still holds, who stands at the door. Times are microseconds.
+entered within the interval, who was called and may still come, who stands at the door. How many are called ahead of
+what is free depends on what the scripts have learned: that is told, and held to what it may be at least and at most.
+Times are microseconds.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,6 +15,9 @@ from waitroom.tickets import Ticket
 
 GRACE = 30_000_000
 DOOR = 10_000_000
+HERE = 3_000_000
+AHEAD = 1_000_000
+MOST_AHEAD = 10
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Model:
     called: int = 0
     floor: int = 0
     ended_version: int = 0
+    left: int = 0
 
     # -- what follows from the history ------------------------------------------------------------
 
@@ -87,15 +94,43 @@ class Model:
             self.settings.window_size - len(self.entered_lately()),
         )
 
-    def free(self) -> int:
+    def least_free(self) -> int:
+        """What is free where everybody comes who was called and may still come."""
         return max(0, self.places() - len(self.promised()) - len(self.at_door()))
 
-    def free_first(self) -> int:
+    def most_free(self) -> int:
+        """And where nobody does."""
+        return max(0, self.places() - len(self.at_door()))
+
+    def free_first(self, free: int) -> int:
         held = [each for each in self.inside() if each.first]
         recent = [each for each in self.entered_lately() if each in held]
         of_capacity = max(10, self.settings.capacity // 4) - len(held)
         of_rate = max(10, self.settings.window_size // 4) - len(recent)
-        return max(0, min(self.free(), of_capacity, of_rate))
+        return max(0, min(free, of_capacity, of_rate))
+
+    def most_called(self) -> int:
+        """So many may be called at once: ten times the places that there are, or may be, a second from now."""
+        soon = self.now + AHEAD
+        interval = self._us(self.settings.window_interval)
+        inside = sum(each.lease_ends > soon for each in self.inside())
+        entered = sum(each.entered_at > soon - interval for each in self.entered_lately())
+        leaving = self.left * AHEAD / 30_000_000
+        places = min(self.settings.capacity - inside + leaving, self.settings.window_size - entered)
+        return math.floor(MOST_AHEAD * max(0, places))
+
+    def free_in(self, visitor: Visitor) -> int:
+        """At the door: how long until the interval lets this visitor in; 0 where it is the capacity that does not."""
+        before = len(self._before(visitor))
+        if self.settings.capacity - len(self.inside()) <= before:
+            return 0
+        times = sorted(each.entered_at for each in self.entered_lately())
+        missing = before + 1 - (self.settings.window_size - len(times))
+        return (
+            times[missing - 1] + self._us(self.settings.window_interval) - self.now
+            if missing <= len(times)
+            else 0
+        )
 
     def ended(self) -> dict[str, int]:
         return {
@@ -117,22 +152,36 @@ class Model:
                 yield visitor.called_at + self._us(rules.active_seconds)
             if visitor.asked_at:
                 yield visitor.asked_at + DOOR
+                yield visitor.asked_at + HERE
 
     # -- what the scripts do ----------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Slide the window as far as it may go."""
+    def look(self, called: int) -> None:
+        """Slide the window; `called` is how far it went."""
         turns_over = self.now - self._us(self.settings.active_seconds)
         passed = [each.number for each in self.visitors if each.called_at and each.called_at <= turns_over]
         kept = [each.number for each in self.at_door()]
         self.floor = max(self.floor, min(max(passed, default=0), min(kept, default=self.called + 1) - 1))
-        self._call(min(self.free(), self.waiting))
+        count = called - self.called
+        assert min(self.least_free(), self.waiting) <= count <= self.waiting, "P3: a place is withheld"
+        assert count <= max(self.least_free(), self.most_called()), (
+            "more are called than could ever come in soon"
+        )
+        self._call(count)
 
-    def join(self, how: str, ticket: Ticket) -> int | None:
-        """Take a number; answers when the pass ends, 0 for none, None where no number was taken."""
-        at_once = not self.waiting and self.free() > 0
-        if how == "first" and not (at_once and self.free_first()):
+    def join(self, how: str, ticket: Ticket, called: int) -> int | None:
+        """Take a number; answers when the pass ends, 0 for none, None where no number was taken.
+
+        `called` is how far the window went.
+        """
+        at_once = self.issued < called
+        may, must = (not self.waiting and free > 0 for free in (self.most_free(), self.least_free()))
+        if how == "first" and not (at_once and self.free_first(self.most_free())):
+            assert not (must and self.free_first(self.least_free())), "a newcomer is kept out of a free place"
             return None
+        assert must <= at_once <= may, (
+            "a newcomer is called at once where nobody waits and there is room, else not"
+        )
         visitor = Visitor(ticket)
         self.visitors.append(visitor)
         if at_once:
@@ -171,6 +220,7 @@ class Model:
         session = self.sessions.get(visitor.ticket.id)
         if session in self.inside():
             session.over = True
+            self.left += 1
             if session.pass_ends <= self.now:
                 return 0
             self.ended_version += 1
@@ -187,13 +237,14 @@ class Model:
             visitor.called_at, visitor.promised = self.now, True
         self.called += count
 
+    def _before(self, visitor: Visitor) -> list[Visitor]:
+        """Those at the door who come before a visitor and ask as often as they were told."""
+        since = self.now - HERE
+        lower = self.visitors[: visitor.number - 1]
+        return [each for each in lower if each.asked_at and each.asked_at > since]
+
     def _may_enter(self, visitor: Visitor) -> bool:
-        places, promised = self.places(), self.promised()
-        suffice = len(promised) <= places
-        if suffice and visitor in promised:
-            return True
-        lower = [each for each in self.at_door() if each.number < visitor.number]
-        return places - (len(promised) if suffice else 0) > len(lower)
+        return self.places() > len(self._before(visitor))
 
     def _enter(self, visitor: Visitor, first: bool) -> Session:
         visitor.entered_at, visitor.promised, visitor.asked_at = self.now, False, None

@@ -372,7 +372,7 @@ async def test_p6_who_was_let_in_without_the_store_is_inside_when_it_is_back(ope
     line = shop.process()
     (called,) = await line.tickets(1)
     window = await line.look()
-    assert window.sure == (called.epoch, called.number)
+    assert window.sure == ((called.epoch, called.number),) * 2
     lent = Pass(
         1, called.epoch, 1, called.id, shop.clock.ms(), shop.clock.ms(100), 100_000, 0, False, UNCONFIRMED
     )

@@ -113,11 +113,11 @@ class Schedule(RuleBasedStateMachine):
         store = self.begin(process)
         ids = [new_id() for _ in modes]
         window, answers = self.run(store.join(list(zip(modes, ids, strict=True))))
-        self.model.look()
+        self.model.look(min(window.called, self.model.issued))
         for how, id, (number, start, ends) in zip(modes, ids, answers, strict=True):
             called, expected = self.model.called, self.model.issued + 1
             ticket = Ticket(window.generation, window.epoch, expected, id, self.clock.ms(), called)
-            told = self.model.join(how, ticket)
+            told = self.model.join(how, ticket, window.called)
             assert (number, start, ends) == ((0, 0, 0) if told is None else (expected, called, told // 1000))
         self.agree(window)
 
@@ -153,7 +153,7 @@ class Schedule(RuleBasedStateMachine):
         ids = list(self.model.sessions)
         chosen = [ids[each % len(ids)] for each in which]
         window, answers = self.run(store.renew([(self.pass_of(id), confirms) for id in chosen]))
-        self.model.look()
+        self.model.look(window.called)
         assert answers == [self.model.renew(id, confirms) // 1000 for id in chosen]
         self.agree(window)
 
@@ -171,14 +171,14 @@ class Schedule(RuleBasedStateMachine):
         self.touched += leaving
         window, answers = self.run(store.leave([self.credential(visitor, by_pass) for visitor in leaving]))
         assert answers == [self.model.leave(visitor) // 1000 for visitor in leaving]
-        self.model.look()
+        self.model.look(window.called)
         self.agree(window)
 
     @rule(process=processes)
     def sync(self, process: int) -> None:
         store = self.begin(process)
         window, synced = self.run(store.sync(-1))
-        self.model.look()
+        self.model.look(window.called)
         assert synced.ended == self.model.ended()
         self.agree(window)
 
@@ -212,8 +212,8 @@ class Schedule(RuleBasedStateMachine):
         store = self.begin(process)
         _, (claimed,) = self.run(store.claim([(forged, True)]))
         window, (left,) = self.run(store.leave([forged]))
-        self.model.look()
-        assert claimed[:3] == ("expired" if wrong == "generation" else "waiting", 0, 0)
+        self.model.look(window.called)
+        assert claimed[:4] == ("expired" if wrong == "generation" else "waiting", 0, 0, 0)
         assert left == 0
         self.agree(window)
 
@@ -258,10 +258,11 @@ class Schedule(RuleBasedStateMachine):
         self.touched += claiming
         store = self.begin(process)
         window, answers = self.run(store.claim([(visitor.ticket, enters) for visitor in claiming]))
-        self.model.look()
+        self.model.look(window.called)
         for visitor, answer in zip(claiming, answers, strict=True):
             outcome, ends, entered_at = self.model.claim(visitor, enters)
-            assert answer[:3] == (outcome, ends // 1000, entered_at // 1000), visitor
+            free_in = self.model.free_in(visitor) / 1e6 if enters and outcome == "door" else 0
+            assert answer[:4] == (outcome, ends // 1000, entered_at // 1000, free_in), visitor
         self.agree(window)
         return [answer.outcome for answer in answers]
 
@@ -278,11 +279,12 @@ class Schedule(RuleBasedStateMachine):
         """The store and the model see one room; it never moves backwards, and no place is withheld."""
         model, before = self.model, self.seen
         self.seen = window
-        told = (window.issued, window.called, window.floor, window.inside, window.free, window.free_first)
+        told = (window.issued, window.called, window.floor, window.inside, window.free_first)
         assert told == (
             *(model.issued, model.called, model.floor),
-            *(len(model.inside()), model.free(), model.free_first()),
+            *(len(model.inside()), model.free_first(window.free)),
         )
+        assert model.least_free() <= window.free <= model.most_free()
         assert window.ended_version == model.ended_version
         assert (window.epoch, window.generation) == (before.epoch, before.generation)
         assert window.issued >= before.issued
@@ -308,7 +310,7 @@ class Schedule(RuleBasedStateMachine):
             window, _ = self.run(self.stores[0].leave([who.ticket for who in entered]))
             for visitor in entered:
                 self.model.leave(visitor)
-            self.model.look()
+            self.model.look(window.called)
             self.agree(window)
             self.clock.advance(min(9, self.settings[0].window_interval))
             patience -= 1

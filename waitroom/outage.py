@@ -77,12 +77,15 @@ class Outage:
         return Proof(new_id(), self._snapshot.now(), missed)
 
     def _lent(self, ticket: Ticket) -> Admitted | None:
-        """Let in a called visitor whose place is sure to be kept: the last snapshot says until when.
+        """Let in a called visitor for whom there was a place when the store was seen last, for a while after that.
 
-        The store hears of it when it is back.
+        Only as many numbers as there were places; the store hears of it when it is back.
         """
         window, now = self._snapshot.window, self._snapshot.now()
-        if window is None or window.sure is None or window.settling or rank(ticket) < window.sure:
+        if window is None or window.sure is None or window.settling:
+            return None
+        lowest, highest = window.sure
+        if not lowest <= rank(ticket) <= highest:
             return None
         if ticket.id in self._snapshot.ended:
             return None  # it was used, and left

@@ -33,6 +33,8 @@ from waitroom.together import Together
 from waitroom.window import Rank, Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
+LONGEST_HOLD = 1.0
+"""Seconds for which a request of somebody at the door is held where a place is known to come free within them."""
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
 
@@ -389,7 +391,14 @@ class WaitingRoom:
         # A floor that has passed is final: no call is needed for that.
         if status_of(ticket, self._window()) == "expired":
             return Claimed("expired", 0, 0)
-        return await self._claims.ask((ticket, enters))
+        claimed = await self._claims.ask((ticket, enters))
+        # A place that comes free before the visitor would ask again would stay empty until then.
+        left = LONGEST_HOLD
+        while 0 < claimed.free_in <= left:
+            left -= claimed.free_in
+            await asyncio.sleep(claimed.free_in)
+            claimed = await self._claims.ask((ticket, enters))
+        return claimed
 
     def _lost(self, error: StoreError, credential: Credential | None) -> Decision:
         self.snapshot.lose(error)

@@ -43,7 +43,7 @@ KEYS = (
     "ended",
     "counters",
 )
-PREAMBLE = ("state", "heal", "pace", "slide")
+PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
 """Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
@@ -71,6 +71,8 @@ class Claimed(NamedTuple):
     outcome: str
     pass_ends: int
     entered_at: int
+    free_in: float = 0.0
+    """At the door: in so many seconds there is a place for it; 0 where that is not known."""
     turn_at: int = 0
     """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
 
@@ -164,7 +166,7 @@ class Store:
         """Exchange called tickets for sessions; with each goes whether it enters or only asks."""
         items = [(*_identity(ticket), enters) for ticket, enters in tickets]
         window, answers = await self._run("claim", items)
-        return window, [Claimed(outcome, *map(_milliseconds, times)) for outcome, *times in answers]
+        return window, [_claimed(*answer) for answer in answers]
 
     async def renew(self, renewals: Sequence[tuple[Pass, bool]]) -> tuple[Window, list[int]]:
         """Renew sessions; answers when each pass ends now (ms), 0 where the session is over.
@@ -354,7 +356,7 @@ class Store:
             at=_milliseconds(at),
             ended_version=ended_version,
             settling=bool(settling),
-            sure=None if sure is None else _rank(sure),
+            sure=None if sure is None else (_rank(sure[0]), _rank(sure[1])),
             slower=bool(slower),
         )
 
@@ -376,6 +378,13 @@ def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
 
 def _session(used: Pass) -> tuple[int, str, int, str, int, str, int]:
     return *_identity(used), used.expires_at * 1000, used.known_in, used.entered_at * 1000
+
+
+def _claimed(
+    outcome: str, pass_ends: str, entered_at: str, free_in: str = "0", turn_at: str = "0"
+) -> Claimed:
+    ends, at = _milliseconds(pass_ends), _milliseconds(entered_at)
+    return Claimed(outcome, ends, at, int(free_in) / 1e6, _milliseconds(turn_at))
 
 
 def _rank(written: str) -> Rank:

@@ -93,8 +93,8 @@ class Window:
     """Counts the sessions that ended early, so that a process knows when to read their list."""
     settling: bool = False
     """The store has lost something: nobody is called or enters until those who came before have reported."""
-    sure: Rank | None = None
-    """From this rank on, whoever is called has a place kept for half of `claim_seconds` at least."""
+    sure: tuple[Rank, Rank] | None = None
+    """The lowest and the highest of those called lately for whom there are places, for each of them."""
     slower: bool = False
     """The rate has fallen within the last minutes."""
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.simulate.visitors import Visitor
 
 LATE = 3 * SECOND
-"""Who asks for the first time longer than this after the call came late."""
+"""Who asks for the first time longer than this after the call, or at the door longer than this after the last ask, came
+late."""
 BIN = 10
 """Seconds of each point of the plotted share."""
 
@@ -131,7 +132,8 @@ class Measures:
             self.figures.at_door.append((now - asked_at) / SECOND)
         later = len(self._numbers) - bisect.bisect(self._numbers, number)
         bisect.insort(self._numbers, number)
-        if asked_at - self._called_at.pop(number, now) > LATE:
+        is_late = asked_at - self._called_at.pop(number, now) > LATE
+        if is_late or visitor.was_away:
             self.figures.overtaken_late = max(self.figures.overtaken_late, later)
         else:
             self.figures.overtaken = max(self.figures.overtaken, later)

@@ -8,6 +8,7 @@ the background is let run once a minute. The tab of a no-show is closed: it neve
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from benchmarks.simulate.measures import LATE
 from waitroom import window as arithmetic
 from waitroom.store import Claimed
 from waitroom.tickets import Pass, Ticket, pass_of
@@ -15,6 +16,9 @@ from waitroom.window import Tempo, Window
 
 if TYPE_CHECKING:
     from benchmarks.simulate.crowd import Crowd
+    from benchmarks.simulate.processes import Process
+
+HOLD = 1.0
 
 BACKGROUND = 60.0
 """Seconds between two looks of a tab in the background."""
@@ -29,13 +33,15 @@ def interval(in_front: int, tempo: Tempo, rate_per_minute: float | None = None) 
 class Visitor:
     """One visitor with a number."""
 
-    __slots__ = ("asked_at", "crowd", "in_background", "ticket")
+    __slots__ = ("asked_at", "crowd", "in_background", "last_asked_at", "ticket", "was_away")
 
     def __init__(self, crowd: "Crowd", ticket: Ticket, in_background: bool) -> None:
         self.crowd = crowd
         self.ticket = ticket
         self.in_background = in_background
         self.asked_at: int | None = None
+        self.last_asked_at = 0
+        self.was_away = False
 
     def join_in(self, in_front: int) -> None:
         """Begin somewhere between two looks: whoever has waited for long looks at times that are uniform in between."""
@@ -57,10 +63,20 @@ class Visitor:
 
     def ask(self) -> None:
         """Ask for the place: by loading the page again, and at the door by GET /status."""
-        process = self.crowd.some_process()
+        now = self.crowd.engine.now
         if self.asked_at is None:
-            self.asked_at = self.crowd.engine.now
+            self.asked_at = now
+        elif now - self.last_asked_at > LATE:
+            self.was_away = True
+        self.last_asked_at = now
+        self._claim(self.crowd.some_process(), self.crowd.engine.now + round(HOLD * 1e6))
+
+    def _claim(self, process: "Process", until: int) -> None:
+        """Claim; the gate holds the request where the place is known to come free until then."""
         claimed = process.claim(self.ticket)
+        if claimed.free_in and self.crowd.engine.now + claimed.free_in * 1e6 <= until:
+            self.crowd.engine.after(claimed.free_in, lambda: self._claim(process, until))
+            return
         self.crowd.measures.asked(self, claimed)
         if claimed.outcome == "active":
             self.crowd.entered(self, claimed)

@@ -84,14 +84,14 @@ MUTANTS = (
     Mutant(
         "the sessions that were lost are not feared",
         "scripts/slide.lua",
-        "redis.call('ZCARD', INSIDE) + count_forgotten()\n  room.entered",
-        "redis.call('ZCARD', INSIDE)\n  room.entered",
+        "redis.call('ZCARD', INSIDE) + count_forgotten()\n  room.entries",
+        "redis.call('ZCARD', INSIDE)\n  room.entries",
     ),
     Mutant(
         "the entries that were lost are not feared",
         "scripts/slide.lua",
-        "  room.entered = entered + count_unseen()\n",
-        "  room.entered = entered\n",
+        "room.entered = entered, entered + count_unseen()\n",
+        "room.entered = entered, entered\n",
     ),
     Mutant(
         "a pass that the store has lost is refused",
@@ -114,8 +114,8 @@ MUTANTS = (
     Mutant(
         "at the door the highest comes first",
         "scripts/claim.lua",
-        "redis.call('ZLEXCOUNT', DOOR, '-', '(' .. rank)",
-        "redis.call('ZLEXCOUNT', DOOR, '(' .. rank, '+')",
+        "redis.call('ZRANGEBYLEX', DOOR, '-', '(' .. rank, 'LIMIT'",
+        "redis.call('ZRANGEBYLEX', DOOR, '(' .. rank, '+', 'LIMIT'",
     ),
     Mutant(
         "who has left comes back with a copy",
@@ -131,7 +131,7 @@ MUTANTS = (
     ),
     Mutant(
         "a promise is kept for ever",
-        "scripts/slide.lua",
+        "scripts/ahead.lua",
         "  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)\n",
         "",
     ),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tests.simulation.processes import Process
     from tests.simulation.visitors import Visitor
 
-DOOR = 10 * SECOND
+HERE = 3 * SECOND
+"""Who stands at the door and asks within this time is not overtaken."""
 
 
 class Places(Losses):
@@ -40,8 +41,8 @@ class Places(Losses):
 
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
-        stood = {place for place, asked in self.lineage.door.items() if view.now - asked < DOOR}
-        for (_, epoch, number, id, _), (outcome, ends, entered_at) in zip(items, answers, strict=True):
+        stood = {place for place, asked in self.lineage.door.items() if view.now - asked < HERE}
+        for (_, epoch, number, id, _), (outcome, ends, entered_at, *_) in zip(items, answers, strict=True):
             place = epoch, number
             if len(self.holders[place]) > 1:
                 # Given once more, after a loss that nobody could know of: judged when it was given.
@@ -96,7 +97,7 @@ class Places(Losses):
         """P3: of two who stood at the door and asked at the same moment, the lower is not left there alone."""
         stayed = set()
         entered = set()
-        for (_, epoch, number, _, _), (outcome, _, entered_at) in zip(items, answers, strict=True):
+        for (_, epoch, number, _, _), (outcome, _, entered_at, *_) in zip(items, answers, strict=True):
             if outcome == "door":
                 stayed.add((epoch, number))
             elif outcome == "active" and int(entered_at) == view.now:

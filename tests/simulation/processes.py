@@ -159,9 +159,11 @@ class Process:
         return status_of(ticket, self.window)
 
     def lent(self, ticket: Ticket) -> Pass | None:
-        """While the store is away: let a called visitor in whose place is sure to be kept."""
+        """While the store is away: let a called visitor in for whom there was a place."""
         window, now = self.window, self.now()
-        if window is None or window.sure is None or window.settling or rank(ticket) < window.sure:
+        if window is None or window.sure is None or window.settling:
+            return None
+        if not window.sure[0] <= rank(ticket) <= window.sure[1]:
             return None
         if now >= window.at + self.settings.claim_seconds * 500 or self.status(ticket) != "active":
             return None

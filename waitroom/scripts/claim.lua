@@ -1,23 +1,46 @@
 -- claim: exchanges called tickets for sessions; claiming again finds the same session.
 --
 -- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
--- answer  view, and for each {outcome, when the pass ends, when the session entered, when its turn came}; outcome is
---         "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or "expired";
---         the turn is told to the claim that enters alone, 0 where it came too late to know
+-- answer  view, and for each {outcome, when the pass ends, when the session entered, for "door" how long until its place
+--         comes free, 0 where that is not known, for who has just entered when the turn came, 0 where that is not known};
+--         outcome is "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or
+--         "expired"
+
+local MOST_AT_ONCE = 50
 
 begin_room()
 slide()
 
--- A promise whose place is there is kept, whoever stands at the door. What is left beyond the promises, or
--- all there is where the places do not suffice for them (capacity or rate were lowered), goes to the lowest
--- rank at the door first.
-local function may_enter(rank, is_promised)
-  local kept = room.promised <= room.places
-  if kept and is_promised then
-    return true
+-- Of those at the door with a lower rank, who still asks as often as told, counted up to `most`: they come first.
+local function count_before(rank, most)
+  local before, from = 0, 0
+  while before < most do
+    local lower = redis.call('ZRANGEBYLEX', DOOR, '-', '(' .. rank, 'LIMIT', from, MOST_AT_ONCE)
+    for _, other in ipairs(lower) do
+      if tonumber(redis.call('ZSCORE', ASKED, other)) > reached - HERE_US then
+        before = before + 1
+      end
+    end
+    from = from + MOST_AT_ONCE
+    if #lower < MOST_AT_ONCE then break end
   end
-  local before = redis.call('ZLEXCOUNT', DOOR, '-', '(' .. rank)
-  return room.places - (kept and room.promised or 0) > before
+  return before
+end
+
+local function may_enter(rank)
+  return room.places > 0 and room.places > count_before(rank, room.places)
+end
+
+-- When the interval alone lets this rank in, after those before it; 0: not known, or not soon.
+local function comes_free_in(rank)
+  local before = count_before(rank, MOST_AT_ONCE)
+  if before >= MOST_AT_ONCE or rules.capacity - room.inside <= before then
+    return 0
+  end
+  local missing = before + 1 - (rules.window_size - room.entered)
+  local from = after(now - rules.interval_us)
+  local leaving = redis.call('ZRANGEBYSCORE', ENTRIES, from, '+inf', 'WITHSCORES', 'LIMIT', missing - 1, 1)[2]
+  return leaving and tonumber(leaving) + rules.interval_us - now or 0
 end
 
 -- When the wait was over: with the call, but for those at the door.
@@ -29,20 +52,19 @@ local function turn_of(rank, called_at)
 end
 
 local function take_place(rank, id)
-  local is_promised = redis.call('ZSCORE', PROMISED, rank)
-  local enters = may_enter(rank, is_promised)
-  if is_promised then
+  local called_at = redis.call('ZSCORE', PROMISED, rank)
+  if called_at then
     redis.call('ZREM', PROMISED, rank)
-    room.promised = room.promised - 1
+    note_show(tonumber(called_at))
   end
-  if not enters then
+  if not may_enter(rank) then
     redis.call('ZADD', DOOR, 0, rank)
     redis.call('ZADD', ASKED, text(reached), rank)
-    return {'door', 0, 0}
+    return {'door', 0, 0, room.is_settling and 0 or text(comes_free_in(rank))}
   end
-  local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, is_promised)
+  local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, called_at)
   enter(rank, id, ends, false)
-  return {'active', text(ends), text(now), text(turn)}
+  return {'active', text(ends), text(now), 0, text(turn)}
 end
 
 -- Where the pass has run out and only the lease lives, it is renewed, as the pass itself would be.

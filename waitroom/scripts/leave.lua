@@ -10,6 +10,7 @@ local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to st
 local function end_session(id, lease_ends, untold)
   if untold then
     remove({INSIDE, FIRST}, {id})
+    note_leaving()
     return 0
   end
   if redis.call('ZCARD', ENDED) >= LONGEST_ENDED then
@@ -17,6 +18,7 @@ local function end_session(id, lease_ends, untold)
   end
   local pass_ends = lease_ends - GRACE_US
   remove({INSIDE, FIRST}, {id})
+  note_leaving()
   if pass_ends <= now then
     return 0
   end

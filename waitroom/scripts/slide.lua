@@ -73,13 +73,8 @@ local function count_places()
   -- Those of the interval are kept beyond window_size too: another process may have a larger one.
   redis.call('ZREMRANGEBYRANK', ENTRIES, 0, -(math.max(rules.window_size, entered) + 1))
   room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
-  room.entered = entered + count_unseen()
+  room.entries, room.entered = entered, entered + count_unseen()
   return math.min(rules.capacity - room.inside, rules.window_size - room.entered)
-end
-
-local function count_promises()
-  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)
-  return redis.call('ZCARD', PROMISED)
 end
 
 -- Of the free places those for first leases: unconfirmed ones hold at most a quarter of the capacity and of the rate, but at least 10.
@@ -98,8 +93,8 @@ local function call_in(epoch, count, promise)
   end
   epoch.called = epoch.called + count
   room.tally = room.tally + count
-  room.free = room.free - count
-  room.promised = room.promised + (promise and count or 0)
+  room.free = math.max(0, room.free - count)
+  room.expected = room.expected + (promise and count * will_come(0) or 0)
   note_call(epoch)
 end
 
@@ -114,9 +109,10 @@ local function call(count, promise)
   end
 end
 
--- What neither a promise nor somebody at the door has a claim to.
+-- What is left beyond those who are expected and those at the door.
 local function count_free()
-  room.free = math.max(0, room.places - room.promised - redis.call('ZCARD', DOOR))
+  local expected = math.ceil(room.expected - 0.01)
+  room.free = math.max(0, room.places - expected - redis.call('ZCARD', DOOR))
 end
 
 local function begin_room()
@@ -130,12 +126,17 @@ local function slide()
   clear_door()
   raise_floors()
   room.places = count_places()
-  room.promised = count_promises()
   if room.is_settling then
     room.places = 0
   end
-  count_free()
-  local count = math.min(room.free, count_waiting())
+  local count = 0
+  if is_time_to_count() then
+    count_expected_now()
+    count_free()
+    count = count_to_call()
+  else
+    room.free = 0
+  end
   if count > 0 then
     call(count, true)
   end
@@ -192,10 +193,14 @@ local function pass_end(entered_at, lease_us)
   return at
 end
 
--- The first number of the epoch being called whose place is sure for half of claim_us from now.
-local function first_sure()
-  local sure = redis.call('ZRANGEBYSCORE', PROMISED, after(reached - rules.claim_us / 2), '+inf', 'LIMIT', 0, 1)[1]
-  return sure or false
+-- Those called lately for whom there are places now, as {lowest, highest}: no more numbers than there are places.
+local function find_sure()
+  local lowest = redis.call('ZRANGEBYSCORE', PROMISED, after(reached - rules.claim_us / 2), '+inf', 'LIMIT', 0, 1)[1]
+  if not lowest then
+    return false
+  end
+  local count = room.places - redis.call('ZLEXCOUNT', DOOR, '-', '(' .. lowest)
+  return count > 0 and {lowest, rank_of(epoch_of(lowest), number_of(lowest) + count - 1)}
 end
 
 -- What every script answers first: the room after the script.
@@ -210,7 +215,7 @@ local function view()
   return {
     text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
-    room.ended_version, room.entered, room.is_settling and 1 or 0, first_sure(), room.is_blind and 1 or 0,
+    room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
     room.is_slower and 1 or 0,
   }
 end

@@ -21,6 +21,7 @@
 
 local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS = unpack(KEYS)
 local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
+local HERE_US = 3000000 -- who stands at the door is told to ask more often than this
 local JUMP_US = 30000000 -- more than callers and store can drift apart between two calls
 local CHUNK = 1000 -- well below what unpack() can put on Lua's stack
 
@@ -44,6 +45,7 @@ local REGISTERS = {
   'tally', -- numbers called, in whatever epoch; the pace is measured by it
   'pace', -- how fast the line moves, while there is one; see pace
   'ended_version', -- counts the sessions that ended early
+  'shows', -- how many of those called come and how soon, see ahead
   'rules', -- "capacity window_size interval_us", for whoever looks and has no settings of the room's
 }
 
@@ -53,6 +55,7 @@ local memory = cjson.decode(ARGV[3])
 local now
 local reached -- the time, less that in which nobody could reach the store: what those called are given goes by it
 local room = {} -- the window, as the rest of the script sees it
+local write_shows -- of ahead
 local kept -- the registers as they were read
 
 local function text(number)
@@ -212,6 +215,7 @@ local function keep_room()
     inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
     tally = text(room.tally), pace = room.pace or (kept.pace and ''), ended_version = text(room.ended_version),
+    shows = write_shows(),
     rules = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us),
   }
   local changed = {}

@@ -1,0 +1,196 @@
+-- ahead: put in front of every script, before slide; learns how many of those called come and how soon, and tells how
+-- many have to be called so that no place stays empty.
+--
+-- Kept in the register `shows`: when it was brought up to date, how many left the site early in how much time, and
+-- for each span of time since the call how many came in it of how much time that those called spent in it.
+-- From that follows how likely it is that somebody who was called so long ago comes within the next seconds. Who was
+-- called just now and cannot have come yet counts for nothing, who has not come for long counts as a no-show.
+-- All of it fades, so that it follows the crowd; where it is lost it begins again with everybody coming soon.
+
+local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans begin
+local OLDEST = 90000000 -- nobody is thought to come later
+local AHEAD = {1000000, 4000000} -- so far it is looked ahead
+local MEMORY = 50 -- people whom each span remembers
+local PRIOR, PRIOR_US = 4, 1000000 -- before anything was learned: as if so many had come, in so much time each
+local LEAVING_US = 30000000 -- for so long those who leave are remembered
+local STEP_US, LONGEST_STEP_US = 100000, 1000000 -- how often it is brought up to date, and what one gap counts at most
+local CAUTION = 0.75 -- in standard deviations of what comes free: so many fewer are called, as few should stand at the door
+local SLOWEST = 0.1 -- the share that comes is never believed to be less
+
+local spans = #AGES
+local FORMAT = '%.0f %.3f %.0f' .. string.rep(' %.3f %.0f', spans)
+
+local function read_shows(written)
+  local shows = {}
+  for number in string.gmatch(written or '', '%S+') do
+    shows[#shows + 1] = tonumber(number)
+  end
+  if #shows ~= 3 + 2 * spans then
+    shows = {0, 0, LEAVING_US}
+    for span = 1, spans do
+      shows[2 + 2 * span], shows[3 + 2 * span] = PRIOR, PRIOR * PRIOR_US
+    end
+  end
+  room.shows = shows
+end
+
+function write_shows()
+  return room.learned and string.format(FORMAT, unpack(room.shows)) or kept.shows
+end
+
+local function span_end(span)
+  return AGES[span + 1] or OLDEST
+end
+
+-- How likely it is to come is added up by age: who is at one age comes by another with 1 - exp(-(sum there - sum here)).
+local function add_up()
+  local sums, sum = {}, 0
+  for span = 1, spans do
+    sums[span] = sum
+    sum = sum + room.shows[2 + 2 * span] / room.shows[3 + 2 * span] * (span_end(span) - AGES[span])
+  end
+  sums[spans + 1] = sum
+  room.sums = sums
+end
+
+local function sum_at(age)
+  local span = spans
+  while span > 1 and AGES[span] > age do
+    span = span - 1
+  end
+  local done = math.min(1, (age - AGES[span]) / (span_end(span) - AGES[span]))
+  return room.sums[span] + done * (room.sums[span + 1] - room.sums[span])
+end
+
+-- The likelihood that somebody called `age` ago comes within `ahead`; without that: comes at all.
+local function will_come(age, ahead)
+  local by = ahead and sum_at(age + ahead) or room.sums[spans + 1]
+  return 1 - math.exp(sum_at(age) - by)
+end
+
+-- How many were called and have not come, by span.
+local function count_called()
+  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)
+  local left = redis.call('ZCARD', PROMISED)
+  local counts = {}
+  for span = 1, spans do
+    counts[span] = 0
+    if left > 0 then
+      local older = span < spans and redis.call('ZCOUNT', PROMISED, '-inf', text(reached - AGES[span + 1])) or 0
+      counts[span], left = left - older, older
+    end
+  end
+  room.counts = counts
+end
+
+local function fade(index, share)
+  room.shows[index] = room.shows[index] * share
+end
+
+local function is_step_due()
+  local passed = reached - room.shows[1]
+  return passed < 0 or passed >= STEP_US
+end
+
+-- Time has passed for those who were called, and for those inside.
+local function keep_shows()
+  if not is_step_due() then
+    return
+  end
+  local passed = math.min(math.max(0, reached - room.shows[1]), LONGEST_STEP_US)
+  room.learned = true
+  room.shows[1] = reached
+  local remembered = math.exp(-passed / LEAVING_US)
+  fade(2, remembered)
+  fade(3, remembered)
+  room.shows[3] = room.shows[3] + passed
+  for span = 1, spans do
+    local spent = room.counts[span] * passed
+    if spent > 0 then
+      local remembers = math.max(0, 1 - spent / MEMORY / (span_end(span) - AGES[span]))
+      fade(2 + 2 * span, remembers)
+      fade(3 + 2 * span, remembers)
+      room.shows[3 + 2 * span] = room.shows[3 + 2 * span] + spent
+    end
+  end
+end
+
+-- Somebody who was called at that time has come.
+local function note_show(called_at)
+  local age = reached - called_at
+  local span = spans
+  while span > 1 and AGES[span] > age do
+    span = span - 1
+  end
+  room.learned = true
+  room.shows[2 + 2 * span] = room.shows[2 + 2 * span] + 1
+  room.expected = math.max(0, room.expected - will_come(age))
+end
+
+local function note_leaving()
+  room.learned = true
+  room.shows[2] = room.shows[2] + 1
+end
+
+local function middle(span)
+  return (AGES[span] + span_end(span)) / 2
+end
+
+-- How many of those called are still to come, within `ahead` or at all.
+local function count_expected(ahead)
+  local expected = 0
+  for span, count in ipairs(room.counts) do
+    if count > 0 then
+      expected = expected + count * will_come(middle(span), ahead)
+    end
+  end
+  return expected
+end
+
+-- How many more places there will be: sessions end, and entries leave the interval.
+local function count_coming_free(ahead)
+  local over = redis.call('ZCOUNT', INSIDE, '-inf', text(now + ahead))
+  local leaving = room.shows[2] / room.shows[3] * ahead
+  local of_capacity = rules.capacity - room.inside + over + leaving
+  local left = redis.call('ZCOUNT', ENTRIES, after(now + ahead - rules.interval_us), '+inf')
+  local of_rate = rules.window_size - room.entered + room.entries - left
+  return math.max(0, math.min(of_capacity, of_rate) - room.places)
+end
+
+-- Who stands at the door and still asks as often as told.
+local function count_here()
+  return redis.call('ZCOUNT', ASKED, after(reached - HERE_US), '+inf')
+end
+
+-- How many to call now: so many that at no time ahead more of them are expected than there will be places.
+local function count_to_call()
+  local waiting = room.is_settling and 0 or count_waiting()
+  if waiting == 0 then
+    return 0
+  end
+  local here = count_here()
+  local count
+  for _, ahead in ipairs(AHEAD) do
+    local coming = count_coming_free(ahead)
+    local missing = room.places + coming - CAUTION * math.sqrt(coming) - here - count_expected(ahead)
+    local called = missing / math.max(SLOWEST, will_come(0, ahead))
+    count = math.min(count or called, called)
+  end
+  return math.min(math.max(0, room.free, math.floor(count)), waiting)
+end
+
+-- Where there is no place now it is enough to look ahead ten times a second: many calls come between.
+local function is_time_to_count()
+  add_up()
+  room.expected = 0
+  return room.places > redis.call('ZCARD', DOOR) or is_step_due()
+end
+
+local function count_expected_now()
+  count_called()
+  keep_shows()
+  add_up()
+  room.expected = count_expected()
+end
+
+read_shows(kept.shows)
