@@ -16,13 +16,15 @@ from typing import Any, get_args
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from playwright.async_api import Browser, Page, expect
 
 from tests.windows import window as a_window
 from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.pages import SHIPPED, Pages
-from waitroom.scenes import Kind, Scene
+from waitroom.pages import MOST_SHAPES, SHIPPED, Pages
+from waitroom.scenes import Kind, Scene, texts
 from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
@@ -255,6 +257,51 @@ def test_a_folder_overrides_file_by_file_and_message_by_message(tmp_path: Path) 
     assert own.csp != PAGES.csp
     digest = b64encode(sha256(b"h1 { color: teal }").digest()).decode()
     assert f"style-src 'sha256-{digest}'" in own.csp
+
+
+SCENES = st.builds(
+    scene,
+    kind=st.sampled_from(get_args(Kind)),
+    number=st.none() | st.integers(1, 10**15),
+    ahead=st.integers(0, 10**7),
+    eta=st.none()
+    | st.builds(lambda low, more: Eta(low, low + more), st.integers(0, 10**6), st.integers(0, 999)),
+    poll_after=st.integers(1, 60),
+    start=st.integers(0, 1000),
+    called=st.integers(0, 10**6),
+    missed=st.booleans(),
+    room=st.sampled_from(["default", "sale"]),
+    updated_at=st.datetimes(timezones=st.just(UTC)),
+)
+
+
+@given(SCENES)
+def test_what_is_filled_in_is_what_would_be_rendered(shown: Scene) -> None:
+    rendered = PAGES._render(shown, texts(shown, PAGES._messages))
+    assert PAGES.render(shown) == rendered
+
+
+@pytest.mark.parametrize(
+    "asks",
+    ["{{ number[::-1] }}", "{% if progress_value | int > 0 %}on the way{% endif %}", "{{ data.poll_after }}"],
+)
+def test_a_template_that_does_more_with_a_figure_than_print_it_is_rendered_for_each(
+    tmp_path: Path, asks: str
+) -> None:
+    shipped = Path(pages.__file__).parent.with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    (tmp_path / "waiting.html").write_text(shipped.replace("</main>", f"[{asks}]</main>", 1), "utf-8")
+    own = Pages(tmp_path)
+    for number in (141, 142):
+        page = own.render(scene(number=number, called=100)).decode()
+        assert any(f"[{told}]</main>" in page for told in (f"{number}"[::-1], "on the way", "1"))
+        assert f"Your number {number}" in visible(page)
+
+
+def test_only_so_many_pages_are_kept_prepared() -> None:
+    own = Pages()
+    for at in range(MOST_SHAPES + 5):
+        assert f'"room": "room-{at}"' in own.render(scene(room=f"room-{at}")).decode()
+    assert len(own._shapes or ()) == MOST_SHAPES
 
 
 @pytest.mark.parametrize(

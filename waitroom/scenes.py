@@ -149,8 +149,8 @@ def trials() -> list[Scene]:
     when = datetime(2000, 1, 1, tzinfo=UTC)
     places = (
         Place("waiting", None, 0, None, 2),
-        Place("waiting", 9, 7, Eta(60, 600), 2, "slower"),
-        Place("waiting", 8, 5, Eta(6000, 60000), 3, "slower"),
+        Place("waiting", 97, 45, Eta(60, 600), 2, "slower"),
+        Place("waiting", 86, 31, Eta(6000, 60000), 3, "slower"),
     )
     return [
         Scene(kind, place, "trial", "0", 1, called, True, kept, tempo, "", when)
