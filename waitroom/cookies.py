@@ -6,7 +6,7 @@ from typing import Any
 
 from waitroom.counters import Counters
 from waitroom.settings import Settings
-from waitroom.tickets import PROOF_SECONDS, Credential, Proof, looks_like_token
+from waitroom.tickets import LONGEST_TOKEN, PROOF_SECONDS, Credential, Proof, looks_like_token
 
 MOST_COOKIES = 8
 """Tokens of one request that are verified: whoever can set cookies for the site could send many."""
@@ -80,7 +80,7 @@ class Cookies:
         before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
         token, _, behind = after.partition(b"; ")
         is_alone = self._name not in before and self._name not in behind
-        if not (found and is_alone and before[-2:] in (b"", b"; ")):
+        if not (found and is_alone and before[-2:] in (b"", b"; ") and len(token) <= LONGEST_TOKEN):
             return None
         return token.decode("latin-1"), before + behind if behind else before[:-2]
 

@@ -87,6 +87,7 @@ class Pages:
         )
         self._files.policies["json.dumps_kwargs"] = {}  # members in the order in which `_Shape` writes them
         self._shapes: dict[Shape, _Shape] | None = {}
+        self._unnumbered: tuple[Scene | None, bytes] = None, b""
         try:
             css, js = self._inline("waiting.css", "style"), self._inline("waiting.js", "script")
             checking = self._inline("checking.js", "script")
@@ -110,6 +111,14 @@ class Pages:
 
     def render(self, scene: Scene) -> bytes:
         """Write one page as UTF-8 HTML, complete in itself."""
+        if scene.place.number is not None:
+            return self._write(scene)
+        # The same for all who come without a number, until the store is read again.
+        if scene != self._unnumbered[0]:
+            self._unnumbered = scene, self._write(scene)
+        return self._unnumbered[1]
+
+    def _write(self, scene: Scene) -> bytes:
         shown = texts(scene, self._messages)
         if self._shapes is None:
             return self._render(scene, shown)
