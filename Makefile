@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate-faults mutants simulate faults-under-load audit screenshots model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate simulate-faults mutants faults-under-load audit screenshots bench bench-compare bench-micro model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -58,6 +58,15 @@ model: $(VENV)/.dev ## search how a room survives what its store loses, state by
 
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
+
+bench: $(VENV)/.dev ## what the gate costs, on real servers driven by wrk; ARGS='run --help' lists the options, some 25 minutes
+	$(BIN)/python -m benchmarks $(or $(ARGS),run $(if $(JSON),--json $(JSON)) $(if $(WRITE),--write docs/performance.md --plots docs/images))
+
+bench-compare: $(VENV)/.dev ## two runs of `make bench JSON=…`, A and B: what changed by more than noise
+	@$(BIN)/python -m benchmarks compare $(A) $(B)
+
+bench-micro: $(VENV)/.dev ## the pure parts on their own
+	$(BIN)/python -m pytest -o addopts= benchmarks/micro --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
 readme: $(VENV)/.dev ## write the tables of settings in the README and the documentation from the code
 	$(BIN)/python -m tests.settings_table README.md docs/settings.md

@@ -15,6 +15,7 @@
   const RELOAD_GAP = 2 * SECOND;
   const LOOK_GAP = SECOND;
   const SPEAK_GAP = 60 * SECOND;
+  const SLOWER = 120 * SECOND; // for this long it is said why a wait has grown
   const COOKIE_ROUND = 30 * SECOND; // first pages again and again within this time: the cookie does not come back
   const COOKIE_ROUNDS = 2; // once again is no proof: one can have been in and out between them
 
@@ -40,10 +41,20 @@
 
   function estimate(ahead, perMinute) {
     if (!perMinute) return null;
-    const measured = ((ahead + 1) / perMinute) * 60;
-    const fastest = ahead * page.seconds_per_call;
-    const [low, high] = page.eta.map((share) => Math.max(measured * share, fastest));
-    return { low: Math.floor(low), high: Math.ceil(high) };
+    const wait = ((ahead + 1) / perMinute) * 60;
+    const [shorter, longer, seconds] = page.eta;
+    const low = Math.floor(Math.min(wait * shorter, wait - seconds));
+    const high = Math.ceil(Math.max(wait * longer, wait + seconds));
+    return { low: Math.max(0, low), high };
+  }
+
+  // As many as are called in one window may be called at once.
+  function pollSeconds(ahead, perMinute) {
+    const [looks, faster, most] = page.poll;
+    const limit = 1 / page.seconds_per_call;
+    const usual = perMinute / 60 || limit;
+    const fastest = perMinute ? Math.max(usual * faster, limit) : limit * most;
+    return (ahead - usual * page.burst_seconds) / fastest / looks;
   }
 
   function showTime(date) {
@@ -109,17 +120,23 @@
   // -- the place -----------------------------------------------------------------------------------
 
   let ahead = null;
-  let troubled = "";
+  let longest = page.longest; // the wait told last
+  let slowedAt = page.pace === "slower" ? Date.now() : 0;
+  const ends = { [live.settling]: live.settled, [live.standing]: live.settled, [live.slower]: "" };
+  let troubled = live[page.pace] || "";
 
   function setWord(text) {
     if (text === troubled) return;
-    speak(text || (troubled === live.settling ? live.settled : live.restored));
+    speak(text || (ends[troubled] ?? live.restored));
     troubled = text;
     put("word", text);
     show("word", Boolean(text));
   }
 
   function showPlace(count, eta) {
+    // A wait does not grow without a word about it.
+    if (eta && longest && eta.high > longest) slowedAt = Date.now();
+    if (eta) longest = eta.high;
     const next = count === 0;
     const figure = next ? live.next : digits(count);
     const label = next ? live.next_label : say(live.ahead, count, {});
@@ -204,7 +221,7 @@
     lookedAt = Date.now();
     try {
       const word = kind === "door" ? await lookAtDoor() : await lookAtLine();
-      failures = word && word !== live.settling ? failures + 1 : 0;
+      failures = word && !(word in ends) ? failures + 1 : 0;
       if (!done) setWord(word);
     } catch {
       failures += 1;
@@ -215,7 +232,7 @@
     lookIn(failures ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(interval));
   }
 
-  // Both answer the word to show when the line cannot be seen or stands still for a while, else "".
+  // Both answer the word to show when the line cannot be seen, stands still or has become slower, else "".
 
   async function lookAtLine() {
     const room = await askWindow();
@@ -230,9 +247,11 @@
       showPlace(count, estimate(count, room.rate_per_minute));
       showProgress(room.called);
       showTime(new Date());
-      interval = bounded(Math.max((count * page.seconds_per_call) / 3, room.poll_after));
+      interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));
     }
-    return room.state === "settling" ? live.settling : "";
+    if (room.state === "settling") return live.settling;
+    if (room.rate_per_minute === 0) return live.standing;
+    return Date.now() - slowedAt < SLOWER ? live.slower : "";
   }
 
   async function lookAtDoor() {

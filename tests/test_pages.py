@@ -8,7 +8,7 @@ import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -21,20 +21,23 @@ from playwright.async_api import Browser, Page, expect
 from tests.windows import window as a_window
 from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.pages import Kind, Pages, Scene
+from waitroom.pages import SHIPPED, Pages
+from waitroom.scenes import Kind, Scene
 from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
 NOON = datetime(2026, 5, 2, 12, 0, 5, tzinfo=UTC)
 PAGES = Pages()
+PAGES_SAY = json.loads((SHIPPED[-1] / "messages.en.json").read_text("utf-8"))["live"]
 
 
 def scene(kind: Kind = "waiting", number: int | None = 141, ahead: int = 40, **changes: Any) -> Scene:
     """One visitor: number 141, 40 ahead, who came when 60 had been called."""
     eta, poll_after = changes.pop("eta", Eta(190, 330)), changes.pop("poll_after", 1)
+    pace = changes.pop("pace", "steady")
     plain = Scene(
         kind=kind,
-        place=Place("waiting", number, ahead, eta, poll_after),
+        place=Place("waiting", number, ahead, eta, poll_after, pace),
         room="default",
         epoch=None if number is None else "0",
         start=60,
@@ -45,7 +48,7 @@ def scene(kind: Kind = "waiting", number: int | None = 141, ahead: int = 40, **c
         base="/_waitroom",
         updated_at=NOON,
     )
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def html(*args: Any, **changes: Any) -> str:
@@ -179,6 +182,23 @@ def test_returned_does_not_say_that_nothing_was_paid() -> None:
 def test_a_missed_turn_is_told(kind: Kind) -> None:
     assert "Your last turn passed" in html(kind, missed=True)
     assert "Your last turn passed" not in html(kind)
+
+
+@pytest.mark.parametrize(("pace", "said"), [("steady", None), ("slower", "slower"), ("standing", "standing")])
+def test_a_page_without_scripts_says_how_the_line_moves(pace: str, said: str | None) -> None:
+    word = f'<p id="word">{PAGES_SAY[said]}</p>' if said else '<p id="word" hidden></p>'
+    assert word in html(pace=pace)
+    assert '<p id="word" hidden></p>' in html("away", pace=pace)
+
+
+@pytest.mark.parametrize("name", ["waiting.js", "checking.js"])
+def test_comments_are_not_sent_to_every_visitor(name: str) -> None:
+    page = html("challenge" if name == "checking.js" else "waiting")
+    lines = [line.strip() for line in (SHIPPED[-1] / name).read_text("utf-8").splitlines()]
+    sent = [line for line in lines if line and not line.startswith("//")]
+    assert len(sent) < len(list(filter(None, lines)))
+    for line in sent:
+        assert line in page
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -504,7 +524,7 @@ async def test_page_and_script_tell_the_same(
     number, called = 7_000, 100
     room = a_window(number, called, rate_per_minute=rate)
     ahead = number - called - 1
-    place = Place("waiting", number, ahead, window.eta(ahead, room, TEMPO), 1)
+    place = Place("waiting", number, ahead, window.eta(ahead, room), 1)
     gate.scene = scene(place=place)
     gate.room["rate_per_minute"] = rate
     async with visit(browser, served) as page:
@@ -555,18 +575,69 @@ async def test_tries_grow_rarer_while_the_connection_is_lost(
 
 
 @on_the_browsers_loop
-async def test_those_far_away_look_rarely(browser: Browser, served: Served, gate: Gate) -> None:
-    gate.scene = scene(tempo=Tempo(0.6, 60))  # 40 ahead at 0.6 s each: 24 s at the soonest, in three looks
+async def test_those_far_away_look_rarely_by_the_pace_of_the_line(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    tempo = Tempo(seconds_per_call=0.6, longest_poll=60, burst_seconds=10)
+    gate.scene = scene(number=1101, ahead=1000, tempo=tempo)
     async with visit(browser, served) as page:
         waits = await hasten(page)
         await page.reload()
-        await soon(lambda: len(waits) > 1)
-        assert [round(ms) for ms in waits[:2]] == [1_000, 8_000]
-        gate.room["called"] = 140
+        await soon(lambda: len(waits) > 0)
+        for rate in (None, 50, 100, 150, 900, 0):
+            expected = round(1_000 * window.poll_seconds(1000, rate, tempo))
+            gate.room["rate_per_minute"] = rate
+            await soon(lambda ms=expected: round(waits[-1]) == ms)  # type: ignore[misc]
+        gate.room["called"] = 1100
         await expect(page.locator("#figure")).to_have_text("Next")
         await soon(lambda: round(waits[-1]) == 1_000)
         gate.room |= {"called": 100, "poll_after": 300}
         await soon(lambda: round(waits[-1]) == 60_000)
+
+
+@on_the_browsers_loop
+async def test_a_wait_that_grows_is_explained_for_a_while(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    slower, standing = PAGES_SAY["slower"], PAGES_SAY["standing"]
+    gate.scene = scene(eta=Eta(0, 60))
+    gate.room["rate_per_minute"] = 60
+    async with visit(browser, served) as page:
+        word, spoken = page.locator("#word"), page.locator("#spoken")
+        await page.clock.install()
+        await page.reload()
+        await page.clock.run_for(2_000)
+        await expect(page.locator("#wait")).to_have_text("Less than a minute")
+        await expect(word).to_be_hidden()
+        gate.room["rate_per_minute"] = 20
+        await page.clock.run_for(4_000)
+        await expect(page.locator("#wait")).to_have_text("About 1 to 3 minutes")
+        await expect(word).to_have_text(slower)
+        await expect(spoken).to_have_text(slower)
+        gate.room["rate_per_minute"] = 0
+        await page.clock.run_for(4_000)
+        await expect(word).to_have_text(standing)
+        await expect(page.locator("#wait")).to_have_text("Not known yet")
+        gate.room["rate_per_minute"] = 20
+        await page.clock.run_for(4_000)
+        await expect(word).to_have_text(slower)
+        await page.clock.run_for(4_000)
+        await page.clock.fast_forward(120_000)
+        await page.clock.run_for(4_000)
+        await expect(word).to_be_hidden()
+        await expect(spoken).not_to_have_text(PAGES_SAY["restored"])
+
+
+@on_the_browsers_loop
+async def test_what_the_page_said_of_the_pace_stays_for_a_while(
+    browser: Browser, served: Served, gate: Gate
+) -> None:
+    gate.scene = scene(pace="slower")
+    gate.room["rate_per_minute"] = 60
+    async with visit(browser, served) as page:
+        await soon(lambda: gate.count("GET /window") > 1)
+        await expect(page.locator("#word")).to_have_text(PAGES_SAY["slower"])
+        await expect(page.locator("#spoken")).to_have_text("")
 
 
 @on_the_browsers_loop

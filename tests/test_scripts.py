@@ -1,7 +1,7 @@
 """The scripts, each documented answer, on every kind of store, under a clock that the tests move."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from tests.conftest import SECRET
 from tests.rooms import DOOR, GRACE, Line
 from waitroom.settings import load
 from waitroom.store import KEYS, Store
-from waitroom.tickets import new_id
+from waitroom.tickets import Ticket, new_id
 
 MakeLine = Callable[..., Line]
 
@@ -164,6 +164,25 @@ async def test_a_called_ticket_becomes_a_session(line: MakeLine) -> None:
     assert (window.inside, window.free) == (1, 2)
 
 
+async def test_a_claim_that_enters_tells_when_its_turn_came(line: MakeLine) -> None:
+    """With the call, or at the door; of one that is too late for its promise that is not known any more."""
+    shop = line(capacity=3, window_size=20)
+    called = await shop.tickets(3)
+    turn = shop.clock.ms()
+    shop.clock.advance(5)
+    assert [(await shop.claimed(called[0])).turn_at for _ in range(2)] == [turn, 0]
+    shop.clock.advance(25)  # the promises to the others are over
+    others = await shop.tickets(2)
+    assert await shop.claim(*others) == ["active"] * 2
+    assert [(await shop.claimed(ticket)).outcome for ticket in called[1:]] == ["door"] * 2
+    await shop.leave(called[0])
+    shop.clock.advance(1)
+    assert (await shop.claimed(called[1])).turn_at == shop.clock.ms()
+    await shop.leave(others[0])
+    shop.clock.advance(30)  # nobody is at the door any more
+    assert (await shop.claimed(called[2])).turn_at == 0
+
+
 async def test_asking_does_not_enter(line: MakeLine) -> None:
     shop = line()
     (ticket,) = await shop.tickets(1)
@@ -184,9 +203,10 @@ async def test_p5_a_ticket_claimed_again_is_the_same_session(line: MakeLine) -> 
     ticket, other = await shop.tickets(2)
     first = await shop.claimed(ticket)
     shop.clock.advance(5)
-    assert await shop.again().claimed(ticket) == first
-    assert await shop.claimed(ticket, enters=False) == first
-    assert (await shop.store.claim([(ticket, True)] * 3))[1] == [first] * 3
+    again = first._replace(turn_at=0)
+    assert await shop.again().claimed(ticket) == again
+    assert await shop.claimed(ticket, enters=False) == again
+    assert (await shop.store.claim([(ticket, True)] * 3))[1] == [again] * 3
     window = await shop.look()
     assert (window.inside, window.free) == (1, 0)
     assert await shop.claim(other) == ["active"]
@@ -871,16 +891,47 @@ async def test_the_pace_is_measured_while_a_line_stands(line: MakeLine) -> None:
     assert rates[-1] == pytest.approx(18, rel=0.2)
 
 
-async def test_the_pace_of_a_line_that_stands_still_falls(line: MakeLine) -> None:
-    shop = line(claim_seconds=80, capacity=6)
-    waiting = await shop.tickets(12)
-    await shop.claim(*waiting)
+async def test_a_line_that_stands_still_is_told_to(line: MakeLine) -> None:
+    shop = line(window_size=12, capacity=120, session_seconds=10_000, active_window_count=1000)
+    moving = Moving(shop, await shop.tickets(300))
+    is_told(await moving.told(9), "steady", 72)
+    assert (await moving.told(6))[-1] == ("standing", 0)
+    # It goes on: what was measured before says nothing any more.
+    more = shop.again(capacity=10_000)
+    goes_on = Moving(more, moving.waiting)
+    assert await goes_on.told(1) == [("steady", None)]
+    is_told(await goes_on.told(9), "steady", 72)
+
+
+async def test_the_first_filling_of_an_empty_site_is_not_its_pace(line: MakeLine) -> None:
+    """Five a second until it is full; then one leaves every second."""
+    shop = line(window_size=50, capacity=120)
+    waiting = await shop.tickets(300)
+    inside: list[Ticket] = []
     rates = []
-    for _ in range(12):
-        shop.clock.advance(10)
-        rates.append((await shop.look()).rate_per_minute or 0)
-        await shop.claim(*waiting[:6])
-    assert rates[-1] < rates[1] / 2
+    for second in range(100):
+        shop.clock.advance(1)
+        window = await shop.look()
+        rates.append(window.rate_per_minute)
+        called = waiting[: window.called - len(inside)]
+        await shop.store.claim([(ticket, True) for ticket in called])
+        waiting, inside = waiting[len(called) :], inside + called
+        if second > 30:
+            await shop.leave(inside[second])
+    assert rates[-1] == pytest.approx(60, rel=0.3)
+    assert max(rate for rate in rates if rate is not None) < 100
+
+
+async def test_a_pace_that_only_wavers_is_told_as_it_was(line: MakeLine) -> None:
+    shop = line(window_size=24, capacity=10_000, active_window_count=1000)
+    line_of = Moving(shop, await shop.tickets(900))
+    await line_of.told(9)
+    steady = (await line_of.told(1))[0]
+    is_told([steady], "steady", 144)
+    told = []
+    for size in (22, 26, 24, 22, 25, 26):
+        told += await Moving(shop.again(window_size=size), line_of.waiting).told(3)
+    assert set(told) == {steady}
 
 
 async def test_the_pace_is_forgotten_with_the_line(line: MakeLine) -> None:
@@ -893,16 +944,42 @@ async def test_the_pace_is_forgotten_with_the_line(line: MakeLine) -> None:
 
 
 async def test_the_pace_follows_a_change(line: MakeLine) -> None:
-    shop = line(capacity=10_000, active_window_count=1000)
-    waiting = await shop.tickets(300)
-    faster = shop.again(window_size=12)
-    for room, rate in ((shop, 18), (faster, 72)):
-        for _ in range(16):
-            room.clock.advance(10)
-            window = await room.look()
-            await room.claim(*waiting[window.floor : window.called])
-        told = (await room.look()).rate_per_minute
-        assert told == pytest.approx(rate, rel=0.15)
+    shop = line(capacity=10_000, active_window_count=1000, window_size=12)
+    moving = Moving(shop, await shop.tickets(2000))
+    faster = Moving(shop.again(window_size=48), moving.waiting)
+    for line_of, rate, pace in ((moving, 72, "steady"), (faster, 288, "steady"), (moving, 72, "slower")):
+        told = await line_of.told(16)
+        assert told[-1][1] == pytest.approx(rate, rel=0.2)
+        assert pace in {pace for pace, _ in told}
+    assert (await moving.told(16))[-1][0] == "steady"
+
+
+Told = tuple[str, float | None]
+
+
+def is_told(told: list[Told], pace: str, rate: float) -> None:
+    assert told[-1][0] == pace
+    assert told[-1][1] == pytest.approx(rate, rel=0.2)
+
+
+@dataclass
+class Moving:
+    """A line of whom everybody comes in as soon as they are called."""
+
+    shop: Line
+    waiting: list[Ticket]
+
+    async def told(self, windows: int) -> list[Told]:
+        """What is told of the pace in each of so many windows."""
+        told: list[Told] = []
+        for _ in range(windows):
+            self.shop.clock.advance(10)
+            window = await self.shop.look()
+            told.append((window.pace, window.rate_per_minute))
+            called = [ticket for ticket in self.waiting if ticket.number <= window.called]
+            await self.shop.store.claim([(ticket, True) for ticket in called])
+            del self.waiting[: len(called)]
+        return told
 
 
 # --- looking from outside ----------------------------------------------------------------------

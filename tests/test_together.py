@@ -7,9 +7,10 @@ from itertools import chain
 import pytest
 
 from tests.windows import window
-from waitroom import together
+from waitroom import patience
 from waitroom.errors import StoreError
-from waitroom.together import BATCH, Together, in_time, is_alive
+from waitroom.patience import in_time
+from waitroom.together import BATCH, Together, is_alive
 from waitroom.window import Window
 
 WINDOW = window()
@@ -127,7 +128,7 @@ async def test_an_answer_that_this_process_was_too_busy_to_read_still_counts() -
 
 
 async def test_an_answer_in_the_last_turn_of_grace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "TURNS_OF_GRACE", 0)
+    monkeypatch.setattr(patience, "TURNS_OF_GRACE", 0)
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     future.set_result("there")
     await in_time(future, 0)

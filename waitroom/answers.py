@@ -1,69 +1,107 @@
 """The gate's own responses: never kept by a cache, never indexed, nothing of other hosts in them."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from waitroom.places import AWAY_POLL
 
 Extra = list[tuple[bytes, bytes]]
 
-HEADERS: Extra = [
-    (b"cache-control", b"no-store"),
-    (b"vary", b"Cookie, Accept"),
-    (b"x-robots-tag", b"noindex"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-]
+PROBLEM = b"application/problem+json"
+JSON = b"application/json"
+
+BUSY_SECONDS = range(4, 12)
+"""After how long whoever was turned away asks again: not all at the same time."""
 
 STRICTEST = b"default-src 'none'; frame-ancestors 'none'"
 
 
-class _Answer(Response):
-    """A response that sends no body to HEAD: over HTTP/2 not every server takes it off."""
+def common_headers(
+    cache_control: bytes = b"no-store", vary: bytes = b"Cookie, Accept", csp: bytes = STRICTEST
+) -> Extra:
+    """Write the headers that all of the gate's answers have, for `answer`."""
+    return [
+        (b"cache-control", cache_control),
+        (b"vary", vary),
+        (b"x-robots-tag", b"noindex"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+        (b"content-security-policy", csp),
+    ]
+
+
+PRIVATE = common_headers()
+
+
+class Answer:
+    """A whole response, which may be sent any number of times. HEAD gets no body: over HTTP/2 not every server sees to
+    that."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Extra, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") == "HEAD":
-            self.body = b""
-        await super().__call__(scope, receive, send)
+        """Send it, as an ASGI app does."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        body = b"" if scope["method"] == "HEAD" else self.body
+        await send({"type": "http.response.body", "body": body})
+
+    def with_headers(self, extra: Extra) -> "Answer":
+        """The same with further headers."""
+        return Answer(self.status, [*self.headers, *extra], self.body)
 
 
-def answer(status: int, body: bytes, media_type: bytes, extra: Extra | None = None) -> Response:
-    """Build a response with the headers that all of the gate's own have."""
-    response = _Answer(body, status)
-    length = [] if status == 204 else [(b"content-length", b"%d" % len(body)), (b"content-type", media_type)]
-    given = extra or []
-    names = {name for name, _ in given}
-    csp = [] if b"content-security-policy" in names else [(b"content-security-policy", STRICTEST)]
-    response.raw_headers = [*length, *(pair for pair in HEADERS if pair[0] not in names), *csp, *given]
-    return response
+def answer(
+    status: int,
+    body: bytes,
+    media_type: bytes,
+    extra: Iterable[tuple[bytes, bytes]] = (),
+    common: Extra = PRIVATE,
+) -> Answer:
+    """Build an answer with the headers in `common` and those of its own, `extra`."""
+    length = (b"content-length", b"%d" % len(body))
+    return Answer(status, [length, (b"content-type", media_type), *common, *extra], body)
 
 
-def json_answer(status: int, fields: dict[str, Any], extra: Extra | None = None) -> Response:
+def no_content(extra: Extra) -> Answer:
+    """Answer that something was done, and nothing is to be told (RFC 9110, 15.3.5: without length or type)."""
+    return Answer(204, [*PRIVATE, *extra])
+
+
+def json_answer(status: int, fields: dict[str, Any], extra: Extra | None = None) -> Answer:
     """Answer a program."""
-    return answer(status, json.dumps(fields).encode(), b"application/json", extra)
+    return answer(status, json.dumps(fields).encode(), JSON, extra or ())
 
 
-def text_answer(status: int, text: str) -> Response:
+def text_answer(status: int, text: str) -> Answer:
     """Answer a probe."""
     return answer(status, f"{text}\n".encode(), b"text/plain; charset=utf-8")
 
 
 def problem(
     status: int, kind: str, title: str, fields: dict[str, Any] | None = None, extra: Extra | None = None
-) -> Response:
-    """Tell a program what was wrong (RFC 9457); `kind` makes the stable type.
-
-    `fields` may have a `status` of their own, the place's: RFC 9457 tells readers to pass over a member
-    of another type than theirs.
-    """
+) -> Answer:
+    """Tell a program what was wrong (RFC 9457); `kind` makes the stable type."""
     told = {"type": f"urn:waitroom:{kind}", "title": title, "status": status, **(fields or {})}
-    return answer(status, json.dumps(told).encode(), b"application/problem+json", extra)
+    return answer(status, json.dumps(told).encode(), PROBLEM, extra or ())
 
 
-def store_away() -> Response:
+def too_busy(seconds: int) -> Answer:
+    """Tell a program that this process has more to do than it can."""
+    retry = [(b"retry-after", b"%d" % seconds)]
+    return problem(
+        503, "busy", "Too many are asking just now; nothing was changed. Ask again later.", extra=retry
+    )
+
+
+def store_away() -> Answer:
     """Tell a program that only the store could have answered."""
     retry = [(b"retry-after", b"%d" % AWAY_POLL)]
     return problem(503, "store-away", "The store is away; nothing was changed. Ask again later.", extra=retry)

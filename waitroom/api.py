@@ -1,10 +1,23 @@
 """What a room tells below the prefix: join, status, leave and window, for browsers and programs alike."""
 
-from typing import Any
+import json
+import random
 
-from starlette.responses import Response
-
-from waitroom.answers import Extra, answer, json_answer, problem, store_away
+from waitroom.answers import (
+    BUSY_SECONDS,
+    JSON,
+    PROBLEM,
+    Answer,
+    Extra,
+    answer,
+    common_headers,
+    json_answer,
+    no_content,
+    problem,
+    store_away,
+    too_busy,
+)
+from waitroom.carried import Carried
 from waitroom.challenges import CHALLENGE_SECONDS, worker
 from waitroom.clients import SOLUTION, Clients
 from waitroom.cookies import Cookies, Scope
@@ -13,27 +26,32 @@ from waitroom.decisions import Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
 from waitroom.requests import hides_cookies
 from waitroom.room import WaitingRoom
-from waitroom.tickets import Credential, Proof
-from waitroom.window import Place, poll_seconds
+from waitroom.tickets import Credential, Proof, Ticket
+from waitroom.window import Place, Window, poll_seconds
 
-PUBLIC: Extra = [
-    (b"cache-control", b"public, max-age=1"),
-    (b"vary", b"Accept-Encoding"),
-]
-
-FOR_A_DAY: Extra = [(b"cache-control", b"public, max-age=86400"), (b"vary", b"Accept-Encoding")]
+TOO_BUSY = [too_busy(seconds) for seconds in BUSY_SECONDS]
+FOR_A_SECOND = common_headers(cache_control=b"public, max-age=1", vary=b"Accept-Encoding")
+FOR_A_DAY = common_headers(cache_control=b"public, max-age=86400", vary=b"Accept-Encoding")
 
 
-def place_fields(room: str, place: Place) -> dict[str, Any]:
-    """Tell where a visitor stands, in the words of `GET /status`."""
-    return {
-        "room": room,
-        "status": place.status,
-        "number": place.number,
-        "ahead": place.ahead,
-        "eta_seconds": None if place.eta is None else {"low": place.eta.low, "high": place.eta.high},
-        "poll_after": place.poll_after,
-    }
+def place_members(room: str, place: Place) -> str:
+    """Tell where a visitor stands, in the words of `GET /status`: members of a JSON object, written in one go, as the
+    whole crowd asks for them."""
+    number = "null" if place.number is None else place.number
+    eta = "null" if place.eta is None else f'{{"low": {place.eta.low}, "high": {place.eta.high}}}'
+    return (
+        f'"room": "{room}", "status": "{place.status}", "number": {number}, "ahead": {place.ahead}, '
+        f'"eta_seconds": {eta}, "poll_after": {place.poll_after}'
+    )
+
+
+def waiting(room: str, place: Place, title: str, extra: Extra) -> Answer:
+    """Tell a program that asked for the site's own why it gets none, and where its visitor stands.
+
+    The `status` is the place's: RFC 9457 tells readers to pass over a member of another type than theirs.
+    """
+    body = f'{{"type": "urn:waitroom:waiting", "title": "{title}", {place_members(room, place)}}}'
+    return answer(503, body.encode(), PROBLEM, extra)
 
 
 class Api:
@@ -44,47 +62,52 @@ class Api:
         self.cors = cors
         self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
-
-    async def _credential(self, scope: Scope) -> Credential | None:
-        return await self.room.best(self._cookies.tokens(scope))
+        self._carried = Carried(room, cookies)
+        self._told: tuple[Window, bool, Answer] | None = None
 
     def asker(self, scope: Scope) -> Asker:
         """Tell who sends a request, where that matters."""
         return self._clients.asker(scope) if self._clients else NOBODY
 
-    async def join(self, scope: Scope) -> Response:
+    async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
+        credential = await self._carried.read(scope)
+        if self.room.busy.turns_away(credential):
+            self.room.counters.add("turned_away")
+            return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
-            standing = await self.room.join(await self._credential(scope), self.asker(scope))
+            standing = await self.room.join(credential, self.asker(scope))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
-        fields = place_fields(self.room.settings.room, standing.place)
-        if standing.ticket is not None:
-            fields["ticket"] = self.room.tokens.sign(standing.ticket)
-        return self._tell(scope, standing, fields, 201 if standing.new else 200)
+        return self._tell(scope, standing, 201 if standing.new else 200, standing.ticket)
 
-    async def status(self, scope: Scope) -> Response:
+    async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
-        credential = await self._credential(scope)
+        credential = await self._carried.read(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
         standing = await self.room.stand(credential)
-        return self._tell(scope, standing, place_fields(self.room.settings.room, standing.place), 200)
+        return self._tell(scope, standing, 200, None)
 
-    def _tell(self, scope: Scope, standing: Standing, fields: dict[str, Any], status: int) -> Response:
-        now = self.room.snapshot.now()
-        kept: Credential | None = standing.latest or (standing.ticket if standing.new else None)
+    def _tell(self, scope: Scope, standing: Standing, status: int, ticket: Ticket | None) -> Answer:
+        """Tell where somebody stands; what is in the `ticket`, too, and in the pass of who is inside."""
+        told, token = place_members(self.room.settings.room, standing.place), ""
+        if ticket is not None:
+            token = self.room.tokens.sign(ticket)
+            told += f', "ticket": "{token}"'
+        kept: Credential | None = ticket if standing.new else None
         if standing.latest is not None:
-            fields["pass"] = self.room.tokens.sign(standing.latest)
-            fields["expires_in"] = max(0, (standing.latest.expires_at - now) // 1000)
+            kept, token = standing.latest, self.room.tokens.sign(standing.latest)
+            left = max(0, standing.latest.expires_at - self.room.snapshot.now())
+            told += f', "pass": "{token}", "expires_in": {left // 1000}'
         extra: Extra = [(b"retry-after", b"%d" % standing.place.poll_after)]
         # A number that another site's form took would replace the one that its sender has.
         if kept is not None and not (standing.new and hides_cookies(scope, self._cookies.samesite(scope))):
-            extra.append(self._cookies.set(scope, self.room.tokens.sign(kept), kept))
-        return json_answer(status, fields, extra)
+            extra.append(self._cookies.set(scope, token, kept))
+        return answer(status, f"{{{told}}}".encode(), JSON, extra)
 
-    def hindered(self, scope: Scope, held: Held) -> Response:
+    def hindered(self, scope: Scope, held: Held) -> Answer:
         """Tell a program what is asked of it before it gets a number: the solution of a challenge, or time."""
         extra: Extra = [(b"retry-after", b"%d" % held.place.poll_after)]
         if held.new and held.credential and not hides_cookies(scope, self._cookies.samesite(scope)):
@@ -103,38 +126,44 @@ class Api:
         )
         return problem(403, "challenge", title, fields, extra)
 
-    async def challenge(self, scope: Scope) -> Response:
+    async def challenge(self, scope: Scope) -> Answer:
         """Give a challenge in ALTCHA's format; besides, tell whether the browser has sent its cookie back."""
         made = self.room.guard.challenge()
         if made is None:
             return _no_challenges()
-        return json_answer(200, {**made, "cookie": await self._credential(scope) is not None})
+        return json_answer(200, {**made, "cookie": await self._carried.read(scope) is not None})
 
-    async def worker(self, _: Scope) -> Response:
+    async def worker(self, _: Scope) -> Answer:
         """Serve the script that solves challenges in a worker."""
         if self.room.guard.challenges is None:
             return _no_challenges()
-        return answer(200, worker(), b"text/javascript; charset=utf-8", FOR_A_DAY)
+        return answer(200, worker(), b"text/javascript; charset=utf-8", common=FOR_A_DAY)
 
-    async def leave(self, scope: Scope) -> Response:
+    async def leave(self, scope: Scope) -> Answer:
         """Give up a ticket or a pass. Raises StoreError."""
-        credential = await self._credential(scope)
+        credential = await self._carried.read(scope)
         if credential is not None and not isinstance(credential, Proof):
             await self.room.leave(credential)
-        return answer(204, b"", b"", [self._cookies.clear(scope)])
+        return no_content([self._cookies.clear(scope)])
 
-    async def window(self, _: Scope) -> Response:
+    async def window(self, _: Scope) -> Answer:
         """Tell the room as everyone may see it."""
         snapshot = self.room.snapshot
         await snapshot.fresh()
-        window = snapshot.window
+        window, is_away = snapshot.window, snapshot.away_since is not None
         if window is None:
             return store_away()
+        # The same for everyone, until the store is read again.
+        if self._told is None or self._told[0] is not window or self._told[1] is not is_away:
+            self._told = window, is_away, self._tell_window(window, is_away)
+        return self._told[2]
+
+    def _tell_window(self, window: Window, is_away: bool) -> Answer:
         rate = window.rate_per_minute
         settings = self.room.settings
         fields = {
             "room": settings.room,
-            "state": "away" if snapshot.away_since else window.state,
+            "state": "away" if is_away else window.state,
             "epoch": window.epoch,
             "issued": window.issued,
             "called": window.called,
@@ -143,10 +172,10 @@ class Api:
             "inside": window.inside,
             "capacity": settings.capacity,
             "rate_per_minute": None if rate is None else round(rate, 1),
-            "poll_after": round(poll_seconds(0, settings.tempo)),
+            "poll_after": round(poll_seconds(0, rate, settings.tempo)),
         }
-        return json_answer(200, fields, PUBLIC)
+        return answer(200, json.dumps(fields).encode(), JSON, common=FOR_A_SECOND)
 
 
-def _no_challenges() -> Response:
+def _no_challenges() -> Answer:
     return problem(404, "no-challenges", "There are no challenges in this room.")

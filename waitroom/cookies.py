@@ -31,12 +31,14 @@ class Cookies:
         self._name = plain.encode()
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
         self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
+        self._mark, self._secure_mark = (name + b"=" for name in self.names)
+        self._rests: dict[bool, bytes] = {}
+        self._is_always_secure = settings.cookie_secure == "always"
+        self._secure_schemes = ("https", "wss") if settings.cookie_secure == "auto" else ()
 
     def is_secure(self, scope: Scope) -> bool:
         """Tell whether this request's cookies carry `Secure`."""
-        if self._settings.cookie_secure == "auto":
-            return scope.get("scheme") in ("https", "wss")
-        return self._settings.cookie_secure == "always"
+        return self._is_always_secure or scope.get("scheme") in self._secure_schemes
 
     def samesite(self, scope: Scope) -> str:
         """Tell the `SameSite` of this request's cookies; browsers drop a `None` that is not `Secure`."""
@@ -55,12 +57,32 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 bearers.append(value[7:].strip())  # may be the site's own
+        if not (found or bearers):
+            return []
         ours = [token for token in found if looks_like_token(token)]
         self._counters.add("malformed_tokens", len(found) - len(ours))
         ours += filter(looks_like_token, bearers)
         likely = dict.fromkeys(token.decode("latin-1") for token in ours)
         self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
         return list(islice(likely, MOST_COOKIES))
+
+    def only(self, scope: Scope) -> tuple[str, bytes] | None:
+        """Find the token of a request that carries one cookie of the gate's and nothing else of it, as browsers write
+        that, and what is left of the `Cookie` header; None where `tokens` has to look closer.
+        """
+        headers = scope["headers"]
+        named = dict(headers)
+        cookie = named.get(b"cookie")
+        if cookie is None or HEADER in named or len(named) < len(headers):
+            return None
+        if b"authorization" in named and _is_token(b"authorization", named[b"authorization"]):
+            return None
+        before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
+        token, _, behind = after.partition(b"; ")
+        is_alone = self._name not in before and self._name not in behind
+        if not (found and is_alone and before[-2:] in (b"", b"; ")):
+            return None
+        return token.decode("latin-1"), before + behind if behind else before[:-2]
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""
@@ -75,15 +97,23 @@ class Cookies:
         return self._header(scope, "", 0)
 
     def _header(self, scope: Scope, value: str, seconds: int) -> tuple[bytes, bytes]:
+        mark = self._secure_mark if self.is_secure(scope) else self._mark
+        return b"set-cookie", b"%b%b; Path=/; Max-Age=%d%b" % (
+            mark,
+            value.encode(),
+            seconds,
+            self._rest(scope),
+        )
+
+    def _rest(self, scope: Scope) -> bytes:
         secure = self.is_secure(scope)
-        settings = self._settings
-        parts = [f"{(self._secure_name if secure else self._name).decode()}={value}", "Path=/"]
-        parts += [f"Max-Age={seconds}", "HttpOnly", f"SameSite={self.samesite(scope).capitalize()}"]
-        if secure:
-            parts.append("Secure")
-        if settings.cookie_domain:
-            parts.append(f"Domain={settings.cookie_domain}")
-        return b"set-cookie", "; ".join(parts).encode()
+        rest = self._rests.get(secure)
+        if rest is None:
+            parts = ["", "HttpOnly", f"SameSite={self.samesite(scope).capitalize()}"]
+            parts += ["Secure"] if secure else []
+            parts += [f"Domain={self._settings.cookie_domain}"] if self._settings.cookie_domain else []
+            rest = self._rests[secure] = "; ".join(parts).encode()
+        return rest
 
 
 class Stripper:
@@ -93,6 +123,10 @@ class Stripper:
         self._names = {name for room in rooms for name in room.names}
         # A name with `__Host-` in front contains the plain one.
         self._plain = {room.names[0] for room in rooms}
+
+    def leaves(self, cookie: bytes) -> bool:
+        """Tell whether nothing of the gate's can be in what is left of a `Cookie` header."""
+        return not any(name in cookie for name in self._plain)
 
     def strip(self, scope: Scope) -> Scope:
         """Take the gate's credentials out of a request; the scope itself where it carries none."""

@@ -5,9 +5,7 @@ What the site answers itself is the site's own affair.
 
 from collections.abc import Sequence
 
-from starlette.responses import Response
-
-from waitroom.answers import Extra, answer
+from waitroom.answers import Answer, Extra, no_content
 from waitroom.cookies import Scope
 
 METHODS = b"GET, POST, DELETE"
@@ -22,23 +20,22 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def allow(self, scope: Scope, response: Response) -> Response:
+    def allow(self, scope: Scope, response: Answer) -> Answer:
         """Let the request's origin read a response, if it may; caches keep the origins' answers apart."""
         if self._origins:
-            response.raw_headers += [(b"vary", b"Origin"), *self._headers(scope)]
+            return response.with_headers([(b"vary", b"Origin"), *self._headers(scope)])
         return response
 
-    def preflight(self, scope: Scope) -> Response | None:
+    def preflight(self, scope: Scope) -> Answer | None:
         """Answer a browser that asks whether it may call one of the gate's routes; None for other origins."""
-        headers = self._headers(scope)
-        if not headers or scope["method"] != "OPTIONS":
+        if scope["method"] != "OPTIONS" or not self._headers(scope):
             return None
         allowed: Extra = [
             (b"access-control-allow-methods", METHODS),
             (b"access-control-allow-headers", REQUEST_HEADERS),
             (b"access-control-max-age", PREFLIGHT_SECONDS),
         ]
-        return answer(204, b"", b"", allowed)
+        return no_content(allowed)
 
     def _headers(self, scope: Scope) -> Extra:
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)

@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Counted = Literal[
+Prediction = Literal[
+    "predictions_kept",
+    "predictions_missed",
+    "prediction_error_5",
+    "prediction_error_10",
+    "prediction_error_15",
+    "prediction_error_20",
+    "prediction_error_30",
+    "prediction_error_50",
+    "prediction_error_more",
+]
+"""What was told of a wait: too usual for the log."""
+Event = Literal[
     "foreign_tokens",
     "malformed_tokens",
     "surplus_tokens",
@@ -11,6 +23,7 @@ Counted = Literal[
     "refused_sockets",
     "wrong_solutions",
     "withheld_numbers",
+    "turned_away",
     "store_failures",
     "store_late",
     "held_without_store",
@@ -18,6 +31,8 @@ Counted = Literal[
     "lent_places",
     "honoured_passes",
 ]
+Counted = Literal[Event, Prediction]
+EVENTS: tuple[Event, ...] = get_args(Event)
 NAMES: tuple[Counted, ...] = get_args(Counted)
 
 

@@ -1,7 +1,7 @@
 """What a room decides about a request, and what it tells about a credential."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from waitroom.errors import WaitroomError
 from waitroom.tickets import Pass, Proof, Ticket
@@ -10,8 +10,7 @@ from waitroom.window import Place
 Kind = Literal["waiting", "door", "first", "away", "challenge", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(NamedTuple):
     """Who is inside, as the site sees it in `scope["state"]["waitroom"]`."""
 
     room: str
@@ -20,8 +19,7 @@ class Visitor:
     waited_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The visitor may go on; `must_tell`: the pass has to reach the visitor with this very response."""
 
     latest: Pass
@@ -33,8 +31,7 @@ class Uncounted:
     """The request may go on without a place: nobody waits, or the operator opens the gate without a store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """The visitor waits; `new` tells that the credential is another than the one that came."""
 
     kind: Kind
@@ -54,8 +51,7 @@ class HinderedError(WaitroomError):
         self.held = held
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What the API tells about a credential; `latest` is there while the visitor is inside."""
 
     place: Place

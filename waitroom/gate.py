@@ -1,23 +1,26 @@
 """One room's gate as ASGI sees it: a request comes, the site is called, or the visitor waits."""
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+import random
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeGuard
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from waitroom.answers import Extra, answer, problem
-from waitroom.api import Api, place_fields
+from waitroom.answers import BUSY_SECONDS, Answer, Extra, answer, common_headers
+from waitroom.api import TOO_BUSY, Api, waiting
 from waitroom.caching import is_meant_for_caches, make_private
+from waitroom.carried import Carried
 from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
-from waitroom.pages import Pages, Scene
-from waitroom.release import is_release, without_command
+from waitroom.pages import Pages
+from waitroom.release import has_command, is_release, without_command
 from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
+from waitroom.scenes import Kind as Shown
+from waitroom.scenes import Scene
 from waitroom.settings import Settings
 from waitroom.tickets import Credential, Pass, Ticket
 
@@ -38,22 +41,45 @@ class Gate:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
         self.cookies: Cookies = Cookies(settings, self.room.counters)
+        self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
+        self._busy_pages = [
+            answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
+            for each in BUSY_SECONDS
+        ]
+        self._page_headers = common_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
 
+    def is_settled(self, known: Credential | None, scope: Scope) -> TypeGuard[Pass]:
+        """Tell whether a request goes the short way: with a pass about which nothing is to be done now.
+
+        It saves steps that would come to the same; this is what a request of somebody inside costs.
+        """
+        return type(known) is Pass and self.room.sessions.is_settled(known) and scope["method"] != "OPTIONS"
+
     async def http(
-        self, scope: Scope, receive: Receive, send: Send, site: ASGIApp, outermost: bool = True
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        site: ASGIApp,
+        outermost: bool = True,
+        known: Credential | None = None,
     ) -> None:
         """Let one request on a protected path through, or hold it.
 
-        The `outermost` gate of a path takes off what the site says to all of them.
+        The `outermost` gate of a path takes off what the site says to all of them. `known` is the request's credential
+        where a glance has told it.
         """
         kind = kind_of(scope)
         if kind is Kind.PREFLIGHT:
             await beside([self], scope, receive, send, site, outermost)
             return
-        credential = await self._credential(scope)
+        credential = known or await self.carried.search(scope)
+        if self.room.busy.turns_away(credential):
+            await self._turn_away(scope, kind)(scope, receive, send)
+            return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, self.cookies.samesite(scope))
         decision: Decision | None
@@ -62,72 +88,93 @@ class Gate:
         else:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
-            await self._serve(scope, receive, send, site, decision, credential, unseen, outermost)
+            latest = decision.latest
+            inside = self._inside(scope, latest)
+            await self.serve(
+                scope, inside, receive, send, site, latest, credential, decision.must_tell, unseen, outermost
+            )
         elif isinstance(decision, Uncounted):
             await beside([self], scope, receive, send, site, outermost)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._cors.allow(scope, response)(scope, receive, send)
 
-    async def _credential(self, scope: Scope) -> Credential | None:
-        return await self.room.best(self.cookies.tokens(scope))
-
     # -- a visitor who is let in ------------------------------------------------------------------
 
-    async def _serve(
+    async def serve(
         self,
         scope: Scope,
+        inside: Scope,
         receive: Receive,
         send: Send,
         site: ASGIApp,
-        admitted: Admitted,
+        latest: Pass,
         presented: Credential | None,
-        unseen: bool,
-        outermost: bool,
+        must_tell: bool = False,
+        unseen: bool = False,
+        outermost: bool = True,
     ) -> None:
-        """Pass a visitor's request on to the site; the response goes back as it comes, piece by piece.
+        """Pass a visitor's request on to the site, which sees what is `inside`; the response goes back as it comes,
+        piece by piece.
+
+        `latest` is the session's newest pass; if the visitor `presented` another, `must_tell` says whether it has to
+        reach them with this very response.
 
         Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
         """
         released = False
 
-        async def send_on(message: Message) -> None:
+        def send_on(message: Message) -> Awaitable[None]:
             nonlocal released
             if message["type"] == "http.response.start":
                 kept = list(message.get("headers", ()))
-                released = is_release(kept)
-                if outermost:
-                    kept = without_command(kept)
+                if has_command(kept):
+                    released = is_release(kept)
+                    kept = without_command(kept) if outermost else kept
                 if unseen:
                     pass  # also released: the cookie that would be taken away is of another session
                 elif released:
                     kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
                 else:
-                    kept = self._with_pass(scope, message["status"], kept, admitted, presented)
+                    kept = self._with_pass(scope, message["status"], kept, latest, presented, must_tell)
                 message = {**message, "headers": kept}
-            await send(message)
+            return send(message)
 
         try:
-            with self.room.sessions.open_request(admitted.latest):
-                await site(self._inside(scope, admitted.latest), receive, send_on)
+            with self.room.sessions.open_request(latest):
+                await site(inside, receive, send_on)
         finally:
             if released or unseen:
-                await self.release(admitted.latest, untold=unseen)
+                await self.release(latest, untold=unseen)
 
-    def _inside(self, scope: Scope, latest: Pass) -> Scope:
+    def _inside(self, scope: Scope, latest: Pass) -> dict[str, Any]:
         """What the site sees besides: who is there."""
         return {**scope, "state": {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}}
 
+    def inside(self, scope: Scope, latest: Pass, others: bytes) -> Scope:
+        """What the site sees of a request on the short way: who is there, and of the cookies the others."""
+        headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in scope["headers"]]
+        if not others:
+            headers.remove((b"cookie", others))
+        state = {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}
+        return {**scope, "headers": headers, "state": state}
+
     def _with_pass(
-        self, scope: Scope, status: int, headers: Extra, admitted: Admitted, presented: Credential | None
+        self,
+        scope: Scope,
+        status: int,
+        headers: Extra,
+        admitted: Pass,
+        presented: Credential | None,
+        must_tell: bool,
     ) -> Extra:
         """Add the pass to a response where the visitor does not have it yet."""
-        latest = self.room.sessions.latest(admitted.latest)
+        latest = self.room.sessions.latest(admitted)
         if latest is presented:
             return headers
         method = scope["method"]
         # What a 304 says is merged into the copy that a cache has kept for everyone.
-        if not admitted.must_tell and (status == 304 or is_meant_for_caches(method, headers)):
+        if not must_tell and (status == 304 or is_meant_for_caches(method, headers)):
             return headers  # a later response will take it along
         token = self.room.tokens.sign(latest)
         cookie = self.cookies.set(scope, token, latest)
@@ -137,7 +184,7 @@ class Gate:
 
     async def session_of(self, scope: Scope) -> Pass | None:
         """The pass that a request carries, whatever path it asks for."""
-        credential = await self._credential(scope)
+        credential = await self.carried.read(scope)
         return credential if isinstance(credential, Pass) else None
 
     async def release(self, session: Pass, untold: bool = False) -> None:
@@ -149,7 +196,7 @@ class Gate:
 
     # -- a visitor who waits ----------------------------------------------------------------------
 
-    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Response:
+    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Answer:
         """Answer a request that has to wait, in a way its sender can make something of."""
         self.room.counters.add("unsent_requests", not is_safe(scope))
         if kind is Kind.SCRIPT and held.kind in ("challenge", "refused"):
@@ -160,24 +207,24 @@ class Gate:
             token = self.room.tokens.sign(held.credential)
             extra.append(self.cookies.set(scope, token, held.credential))
         if kind is Kind.SCRIPT:
-            fields = place_fields(self.settings.room, held.place)
             sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
             title = "The store is away." if held.kind == "away" else "This site is full; you are in line."
-            return problem(503, "waiting", title + sent, fields, extra)
-        extra.append((b"content-security-policy", self._pages.csp.encode()))
+            return waiting(self.settings.room, held.place, title + sent, extra)
         page = self._pages.render(self._scene(scope, held))
         if not is_safe(scope):
-            return answer(503, page, HTML, extra)
+            return answer(503, page, HTML, extra, self._page_headers)
         status = 429 if held.kind == "refused" else self.settings.status_code
-        return answer(status, page, HTML, [*extra, (b"refresh", poll_after)])
+        return answer(status, page, HTML, [*extra, (b"refresh", poll_after)], self._page_headers)
 
     def _scene(self, scope: Scope, held: Held) -> Scene:
         window = self.room.snapshot.window
         credential = held.credential
         ticket = credential if isinstance(credential, Ticket) else None
-        unsent: Literal["returned", "unsent"] = "returned" if is_cross_site(scope) else "unsent"
+        kind: Shown = held.kind
+        if not is_safe(scope):
+            kind = "returned" if is_cross_site(scope) else "unsent"
         return Scene(
-            kind=held.kind if is_safe(scope) else unsent,
+            kind=kind,
             place=held.place,
             room=self.settings.room,
             epoch=ticket.epoch if ticket else None,
@@ -190,11 +237,19 @@ class Gate:
             updated_at=self.room.snapshot.read_at(),
         )
 
+    def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
+        """Answer at the least cost: this process has more to do than it can."""
+        self.room.counters.add("turned_away")
+        if kind is Kind.NAVIGATION and is_safe(scope):
+            return random.choice(self._busy_pages)  # noqa: S311  # when they come back is no secret
+        told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
+        return self._cors.allow(scope, told)
+
     # -- WebSockets -------------------------------------------------------------------------------
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
         """Let one WebSocket on a protected path through, or deny it."""
-        admitted = await self.room.admit(await self._credential(scope))
+        admitted = await self.room.admit(await self.carried.read(scope))
         if admitted is None:
             self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())
@@ -217,18 +272,23 @@ async def beside(
     sessions which the request carries passes of, and takes nobody out of a line."""
     ended: list[tuple[Gate, Pass]] = []
 
-    async def send_on(message: Message) -> None:
+    async def send_told(message: Message, kept: Extra) -> None:
+        is_released = is_release(kept)
+        if outermost:
+            kept = without_command(kept)
+        for gate in gates if is_released else ():
+            if session := await gate.session_of(scope):
+                ended.append((gate, session))
+                kept = [*make_private(scope["method"], kept), gate.cookies.clear(scope)]
+        await send({**message, "headers": kept})
+
+    def send_on(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             kept = list(message.get("headers", ()))
-            released = is_release(kept)
-            if outermost:
-                kept = without_command(kept)
-            for gate in gates if released else ():
-                if session := await gate.session_of(scope):
-                    ended.append((gate, session))
-                    kept = [*make_private(scope["method"], kept), gate.cookies.clear(scope)]
+            if has_command(kept):
+                return send_told(message, kept)
             message = {**message, "headers": kept}
-        await send(message)
+        return send(message)
 
     try:
         await site(scope, receive, send_on)
@@ -237,16 +297,16 @@ async def beside(
             await gate.release(session)
 
 
-async def deny(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+async def deny(scope: Scope, receive: Receive, send: Send, response: Answer) -> None:
     """Refuse a WebSocket before it is accepted, with a status where the server can send one."""
     await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
-        start = {"status": response.status_code, "headers": response.raw_headers}
+        start = {"status": response.status, "headers": response.headers}
         await send({"type": "websocket.http.response.start", **start})
         await send({"type": "websocket.http.response.body", "body": response.body})
     else:
         await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "waiting room"})
 
 
-def _bare() -> Response:
+def _bare() -> Answer:
     return answer(503, b"", b"text/plain; charset=utf-8", [(b"retry-after", b"5")])

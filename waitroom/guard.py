@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from waitroom.challenges import CHALLENGE_SECONDS, Challenges
 from waitroom.join_limit import JoinLimit
+from waitroom.patience import in_time
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
 from waitroom.store import Store
 from waitroom.tickets import Proof
-from waitroom.together import in_time
 
 TIMED_SECONDS = 20
 """How long who solves no challenge waits instead."""

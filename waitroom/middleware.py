@@ -15,10 +15,10 @@ from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
-from waitroom.paths import as_sent, strip_root
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
+from waitroom.ways import Way, Ways
 
 log: logging.Logger = logging.getLogger("waitroom")
 
@@ -56,9 +56,9 @@ class WaitingRoomMiddleware:
             self._refusal = error
 
     def _set_up(self, rooms: Sequence[Settings]) -> None:
-        self._prefix = rooms[0].prefix + "/"
-        self._areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
+        areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
         self._gates = [Gate(settings) for settings in rooms]
+        self._ways = Ways(rooms[0].prefix, areas, self._gates)
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
         self._counts_clients = any(settings.counts_clients for settings in rooms)
@@ -122,36 +122,37 @@ class WaitingRoomMiddleware:
     # -- requests ---------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._counts_clients:
-            scope = {**scope, PEER: peer_of(scope, receive)}
-        path = strip_root(scope["path"], scope.get("root_path", ""))
-        if path.startswith(self._prefix):
-            response = await self._routes.answer(scope, path[len(self._prefix) - 1 :])
+        way = self._ways.of(scope)
+        if way.route is not None:
+            response = await self._routes.answer(self._with_peer(scope, receive), way.route)
             await response(scope, receive, send)
             return
-        gates = self._gates_of(scope, path)
-        if gates:
-            site: ASGIApp = self._site
-            for gate in gates[:0:-1]:
-                site = partial(gate.http, site=site, outermost=False)
-            await gates[0].http(scope, receive, send, site)
-        else:
-            owners = self._areas.owners_of(path) or range(len(self._gates))
-            await beside([self._gates[room] for room in owners], scope, receive, send, self._site)
+        gates = self._in_the_way(scope, way)
+        if not gates:
+            await beside(way.owners, scope, receive, send, self._site)
+            return
+        gate = gates[0]
+        known, others = gate.carried.glance(scope)
+        if len(gates) == 1 and gate.is_settled(known, scope) and self._stripper.leaves(others):
+            inside = gate.inside(scope, known, others)
+            await gate.serve(scope, inside, receive, send, self._app, known, known)
+            return
+        site: ASGIApp = self._site
+        for inner in gates[:0:-1]:
+            site = partial(inner.http, site=site, outermost=False)
+        await gate.http(self._with_peer(scope, receive), receive, send, site, known=known)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         site: ASGIApp = self._site
-        path = strip_root(scope["path"], scope.get("root_path", ""))
-        for gate in reversed(self._gates_of(scope, path)):
+        for gate in reversed(self._in_the_way(scope, self._ways.of(scope))):
             site = partial(gate.websocket, site=site)
         await site(scope, receive, send)
 
-    def _gates_of(self, scope: Scope, path: str) -> list[Gate]:
-        rooms = set(self._areas.rooms_of(path))
-        if sent := as_sent(scope.get("raw_path") or b""):
-            rooms.update(self._areas.rooms_of(strip_root(sent, scope.get("root_path", ""))))
-        gates = [self._gates[room] for room in sorted(rooms)]
-        return [] if gates and self._bypass is not None and self._bypass(scope) else gates
+    def _in_the_way(self, scope: Scope, way: Way[Gate]) -> Sequence[Gate]:
+        return () if way.rooms and self._bypass is not None and self._bypass(scope) else way.rooms
+
+    def _with_peer(self, scope: Scope, receive: Receive) -> Scope:
+        return {**scope, PEER: peer_of(scope, receive)} if self._counts_clients else scope
 
     async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The site, which sees none of the gates' credentials."""

@@ -1,4 +1,4 @@
-"""The waiting page and its words.
+"""The waiting page, from its files.
 
 One document with everything in it: the style and the script are inlined, and their hashes make the
 Content-Security-Policy. Files are read when `Pages` is made; rendering reads no clock and does no I/O.
@@ -8,59 +8,60 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.window import ETA_HIGH, ETA_LOW, LARGEST_NUMBER, Eta, Place, Tempo
-
-Kind = Literal["waiting", "door", "first", "away", "challenge", "refused", "unsent", "returned"]
+from waitroom.prepared import Prepared, as_html, mark
+from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_json
+from waitroom.words import LANGUAGE, Messages, catalogue, merged
 
 _PACKAGE = Path(__file__).parent
 SHIPPED = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 """Where the shipped files may be: inside the wheel, or beside the package in a checkout."""
 
-LANGUAGE = "en"
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+MOST_SHAPES = 64
+"""Kinds of pages that are kept prepared: of a page's size each, some 2 MB in all."""
 
-SCALES = (
-    (30 * MINUTE, "minutes", MINUTE, 1),
-    (2 * HOUR, "minutes", MINUTE, 5),
-    (2 * DAY, "hours", HOUR, 1),
-    (LARGEST_NUMBER, "days", DAY, 1),
-)
-"""How a wait is told: up to so many seconds, in this unit of so many seconds, in steps of so many units."""
+MEASURED = ("number", "figure")
+"""Gaps whose length the template asks for, to set long ones in smaller type."""
+
+Shape = tuple[Any, ...]
+"""All that makes two visitors' pages differ in more than what is filled in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that one rendering shows; nothing of the request is in it."""
+def _shape(scene: Scene, shown: Mapping[str, str]) -> Shape:
+    lengths = (len(shown[name]) for name in MEASURED)
+    described = scene.kind, scene.place.number is None, is_next(scene), scene.missed, scene.place.pace
+    return *described, scene.epoch, scene.room, scene.base, scene.kept_seconds, scene.tempo, *lengths
 
-    kind: Kind
-    place: Place
-    room: str
-    epoch: str | None
-    """Of this visitor's rank; None while there is no number."""
-    start: int
-    """`called` when the ticket was issued."""
-    called: int
-    """`called` as of now, in the visitor's epoch."""
-    missed: bool
-    """An earlier turn of this visitor passed unused."""
-    kept_seconds: float
-    """How long the place is kept once the turn has come, seconds."""
-    tempo: Tempo
-    base: str
-    """The path below which the gate's own routes are, such as `/_waitroom`."""
-    updated_at: datetime
-    """As of when the counts are; aware."""
+
+class _Shape:
+    """The pages of one shape: rendered once, filled in for each visitor."""
+
+    def __init__(
+        self, template: Template, scene: Scene, messages: Messages, shown: Mapping[str, str]
+    ) -> None:
+        marks = {
+            name: mark(at, len(text) if name in MEASURED else 1)
+            for at, (name, text) in enumerate(shown.items())
+            if text
+        }
+        data = mark(len(shown))
+        page = template.render(view(scene, messages, {**shown, **marks}, data))
+        # As `tojson` writes it.
+        self._prepared = Prepared(page, {**marks, "data": str(htmlsafe_json_dumps(data))})
+        self._room_data = str(htmlsafe_json_dumps(room_data(scene, messages)))[1:]
+
+    def fill(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
+        data = f"{visitor_json(scene)[:-1]}, {self._room_data}"
+        return self._prepared.fill({**as_html(shown), "data": data})
 
 
 class Pages:
@@ -72,6 +73,8 @@ class Pages:
 
     csp: str
     """The Content-Security-Policy under which every page runs."""
+    busy: bytes
+    """The page where a process has more to do than it can: a few hundred bytes, the same for everyone."""
 
     def __init__(self, overrides: Path | None = None) -> None:
         shipped = _shipped()
@@ -82,26 +85,55 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._files.policies["json.dumps_kwargs"] = {}  # members in the order in which `_Shape` writes them
+        self._shapes: dict[Shape, _Shape] | None = {}
         try:
             css, js = self._inline("waiting.css", "style"), self._inline("waiting.js", "script")
             checking = self._inline("checking.js", "script")
-            self._messages = _merged(
-                _catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
-                _catalogue(self._source(f"messages.{LANGUAGE}.json")),
+            self._messages = merged(
+                catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
+                catalogue(self._source(f"messages.{LANGUAGE}.json")),
             )
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
-            for scene in _trials():
-                self.render(scene)
+            told = {"lang": self._messages["lang"], "t": self._messages["page"]}
+            self.busy = self._files.get_template("busy.html").render(told).encode()
+            for scene in trials():
+                self._try(scene)
+            if self._shapes:
+                self._shapes = {}  # those of the trials are no visitor's
         except TemplateNotFound as missing:
             raise _broken(f"{missing.name} is not among the page's files", overrides, shipped) from None
         except (TemplateError, LookupError, TypeError, ValueError, AttributeError, OSError) as wrong:
             raise _broken(_line(wrong), overrides, shipped) from wrong
 
     def render(self, scene: Scene) -> bytes:
-        """Render one page as UTF-8 HTML, complete in itself."""
-        return self._template.render(_view(scene, self._messages)).encode()
+        """Write one page as UTF-8 HTML, complete in itself."""
+        shown = texts(scene, self._messages)
+        if self._shapes is None:
+            return self._render(scene, shown)
+        shape = _shape(scene, shown)
+        made = self._shapes.get(shape)
+        if made is None:
+            if len(self._shapes) >= MOST_SHAPES:
+                del self._shapes[next(iter(self._shapes))]
+            made = self._shapes[shape] = _Shape(self._template, scene, self._messages, shown)
+        return made.fill(scene, shown)
+
+    def _render(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
+        data = {**json.loads(visitor_json(scene)), **room_data(scene, self._messages)}
+        return self._template.render(view(scene, self._messages, shown, data)).encode()
+
+    def _try(self, scene: Scene) -> None:
+        """Render a page; where an operator's own template does more with a gap than print it, all are from now on."""
+        rendered = self._render(scene, texts(scene, self._messages))
+        try:
+            is_alike = self.render(scene) == rendered
+        except (TemplateError, LookupError, TypeError, ValueError, AttributeError):
+            is_alike = False
+        if not is_alike:
+            self._shapes = None
 
     def _source(self, name: str) -> str:
         loader = self._files.loader
@@ -112,7 +144,8 @@ class Pages:
         text = self._source(name)
         if f"</{element}" in text.lower():
             raise ValueError(f"{name} contains </{element}, which would end the element it is put into")
-        return text
+        # Comments are for those who read the file: every visitor loads the page.
+        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE) if element == "script" else text
 
 
 def _shipped() -> Path:
@@ -149,154 +182,3 @@ def _policy(css: str, *scripts: str) -> str:
         f"default-src 'none'; script-src {script}; style-src 'sha256-{style}'; connect-src 'self'; "
         "worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
-
-
-# -- words ---------------------------------------------------------------------------------------------
-
-Messages = Mapping[str, Any]
-
-
-def _catalogue(text: str) -> dict[str, Any]:
-    try:
-        catalogue = json.loads(text)
-    except ValueError as wrong:
-        raise ValueError(f"messages.{LANGUAGE}.json is not JSON: {wrong}") from None
-    if not isinstance(catalogue, dict):
-        raise ValueError(f"messages.{LANGUAGE}.json is not a JSON object")
-    return catalogue
-
-
-def _merged(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Lay an operator's own messages over the shipped ones, so that an older set lacks none of the newer."""
-    groups = {name: {**shipped[name], **own.get(name, {})} for name in ("live", "check", "page")}
-    return {**shipped, **own, **groups}
-
-
-def _say(message: str | Mapping[str, str], count: int = 0, **values: str) -> str:
-    """Fill in a message, in the form that fits the count."""
-    if not isinstance(message, str):
-        message = message.get("one" if count == 1 else "other", message["other"])
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), message)
-
-
-def _digits(number: int, messages: Messages) -> str:
-    return f"{number:,}".replace(",", messages["thousands"])
-
-
-def _wait(eta: Eta | None, live: Messages) -> str:
-    """Tell a range in people's words: its low end rounded down, its high end up."""
-    if eta is None:
-        return str(live["unknown"])
-    if eta.high <= MINUTE:
-        return str(live["under_a_minute"])
-    name, step, unit = next((name, step, unit) for limit, name, unit, step in SCALES if eta.high <= limit)
-    low, high = eta.low // (unit * step) * step, -(-eta.high // (unit * step)) * step
-    form = "upto" if low == 0 else "about" if low == high else "range"
-    return _say(live[f"{name}_{form}"], high, low=str(low), high=str(high))
-
-
-def _duration(seconds: float, page: Messages) -> str:
-    """Tell how long something lasts, never more than it does."""
-    units = (("days", DAY), ("hours", HOUR), ("minutes", MINUTE), ("seconds", 1))
-    # From two of a unit on, or at exactly one: "90 seconds", but "1 minute".
-    name, unit = next((each for each in units if seconds >= 2 * each[1] or seconds == each[1]), units[-1])
-    count = max(1, int(seconds // unit))
-    return _say(page[name], count, n=str(count))
-
-
-# -- what the template and the script are given --------------------------------------------------------
-
-
-def _view(scene: Scene, messages: Messages) -> dict[str, Any]:
-    page, place = messages["page"], scene.place
-    updated = scene.updated_at.astimezone(UTC)
-    unnumbered = "_unnumbered" if scene.kind == "away" and place.number is None else ""
-    return {
-        "lang": messages["lang"],
-        "t": page,
-        "kind": scene.kind,
-        "heading": page[scene.kind],
-        "lead": page[f"{scene.kind}_lead{unnumbered}"],
-        "missed": scene.missed,
-        "ticket": place.number is not None and scene.kind in ("waiting", "door", "away"),
-        "number": "" if place.number is None else _digits(place.number, messages),
-        "wait": _wait(place.eta, messages["live"]),
-        "timed": _say(page["timed"], duration=_duration(place.poll_after, page)),
-        "kept": _say(page["kept"], duration=_duration(scene.kept_seconds, page)),
-        "updated": _say(page["utc"], time=f"{updated:%H:%M:%S}"),
-        "updated_iso": f"{updated:%Y-%m-%dT%H:%M:%SZ}",
-        "data": _data(scene, messages),
-        **_figure(scene, messages),
-        **_progress(scene),
-    }
-
-
-def _figure(scene: Scene, messages: Messages) -> dict[str, Any]:
-    """Tell how many are ahead: large on the ticket, and in the title of the tab."""
-    live, page, place = messages["live"], messages["page"], scene.place
-    if scene.kind == "door" and place.number is not None:
-        return {
-            "figure": _digits(place.number, messages),
-            "label": page["door_label"],
-            "title": page["door"],
-            "next": True,
-        }
-    if place.ahead == 0:
-        figure, label, title = live["next"], live["next_label"], live["title_next"]
-    else:
-        figure = _digits(place.ahead, messages)
-        label = _say(live["ahead"], place.ahead)
-        title = _say(live["title"], place.ahead, figure=figure)
-    if scene.kind != "waiting":
-        title = page[scene.kind]
-    return {
-        "figure": figure,
-        "label": label,
-        "title": title,
-        "next": scene.kind == "waiting" and place.ahead == 0,
-    }
-
-
-def _progress(scene: Scene) -> dict[str, int]:
-    way = max(1, (scene.place.number or 0) - scene.start)
-    return {"progress_max": way, "progress_value": min(way, max(0, scene.called - scene.start))}
-
-
-def _data(scene: Scene, messages: Messages) -> dict[str, Any]:
-    """What the script works with: it holds no words and no constants of the line itself."""
-    if scene.kind == "challenge":
-        return {
-            "kind": scene.kind,
-            "room": scene.room,
-            "base": scene.base,
-            "poll_after": scene.place.poll_after,
-            "check": messages["check"],
-        }
-    return {
-        "kind": scene.kind,
-        "room": scene.room,
-        "base": scene.base,
-        "epoch": scene.epoch,
-        "number": scene.place.number,
-        "start": scene.start,
-        "poll_after": scene.place.poll_after,
-        "longest_poll": scene.tempo.longest_poll,
-        "seconds_per_call": scene.tempo.seconds_per_call,
-        "eta": [ETA_LOW, ETA_HIGH],
-        "scales": SCALES,
-        "thousands": messages["thousands"],
-        "live": messages["live"],
-    }
-
-
-def _trials() -> list[Scene]:
-    """Scenes that between them use every message and every branch of the template."""
-    tempo = Tempo(0.2, 60)
-    when = datetime(2000, 1, 1, tzinfo=UTC)
-    places = (Place("waiting", None, 0, None, 2), Place("waiting", 9, 7, Eta(60, 600), 2))
-    return [
-        Scene(kind, place, "trial", "0", 1, 1, True, kept, tempo, "", when)
-        for kind in get_args(Kind)
-        for place in places
-        for kept in (1, 120, 2 * HOUR, 2 * DAY)
-    ]

@@ -6,6 +6,7 @@ from waitroom.tickets import Pass, Ticket
 from waitroom.window import (
     SHORTEST_POLL,
     Place,
+    Rank,
     Status,
     Tempo,
     Window,
@@ -14,7 +15,9 @@ from waitroom.window import (
     poll_seconds,
     rank,
     spread,
+    stand,
     status,
+    wait_seconds,
 )
 
 AWAY_POLL = 5
@@ -25,7 +28,7 @@ LONGEST_AWAY_POLL = 6
 
 def status_of(ticket: Ticket, window: Window) -> Status:
     """Tell a ticket's status as far as the window shows; one of an earlier generation is void."""
-    return status(rank(ticket), window) if ticket.generation >= window.generation else "expired"
+    return status(ticket, window) if ticket.generation >= window.generation else "expired"
 
 
 class Places:
@@ -37,10 +40,16 @@ class Places:
 
     def in_line(self, ticket: Ticket, window: Window) -> Place:
         """Place a ticket in the line."""
-        place = rank(ticket)
-        in_front, now = ahead(place, window), status(place, window)
-        told = eta(in_front, window, self._tempo) if now == "waiting" else None
-        return Place(now, ticket.number, in_front, told, self._spread(poll_seconds(in_front, self._tempo)))
+        now, in_front = stand(ticket, window)
+        told = eta(in_front, window) if now == "waiting" else None
+        seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
+        return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)
+
+    def expected(self, place: Rank, window: Window) -> int:
+        """Tell a newcomer's wait in whole seconds, at least one; 0 where there is none, or it is not known."""
+        now, in_front = stand(place, window)
+        seconds = wait_seconds(in_front, window) if now == "waiting" else None
+        return 0 if seconds is None else max(1, round(seconds))
 
     def at_door(self, ticket: Ticket) -> Place:
         """Place a ticket that was called and found no free place."""
@@ -48,7 +57,7 @@ class Places:
 
     def unnumbered(self, window: Window) -> Place:
         """Place a visitor behind everybody, without a number yet: the page comes back for it at once."""
-        return Place("waiting", None, window.waiting, eta(window.waiting, window, self._tempo), 1)
+        return Place("waiting", None, window.waiting, eta(window.waiting, window), 1)
 
     def without_store(self, ticket: Ticket | None, window: Window | None) -> Place:
         """Place a visitor as of the last time the store was seen."""

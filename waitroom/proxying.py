@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import aiohttp
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from waitroom.answers import problem
+from waitroom.answers import Answer, problem
 from waitroom.forwarding import are_sound, has_body, request_headers, response_headers, target_of
 from waitroom.sockets import LARGEST_MESSAGE, Line, talk
 
@@ -113,7 +112,7 @@ class Proxy:
         finally:
             watch.cancel()
 
-    def _failed(self, error: Exception) -> Response:
+    def _failed(self, error: Exception) -> Answer:
         """Tell the log what went wrong, in a line, and the visitor only that it did."""
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         log.warning("the site at %s failed: %s", self._base, reason)
@@ -148,16 +147,14 @@ class Proxy:
             )
         return cast("Line", line)  # as the session was told
 
-    def _denied(self, denied: aiohttp.WSServerHandshakeError) -> Response:
+    def _denied(self, denied: aiohttp.WSServerHandshakeError) -> Answer:
         """The site's refusal; the client library does not keep its body."""
         if denied.status == 101:
             return self._failed(denied)
-        response = Response(status_code=denied.status)
         told = denied.headers.items() if denied.headers else ()
         raw = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in told]
         headers = response_headers(denied.status, raw)
-        response.raw_headers = [pair for pair in headers if not pair[0].startswith(b"content-")]
-        return response
+        return Answer(denied.status, [pair for pair in headers if not pair[0].startswith(b"content-")])
 
 
 class _Visit:
@@ -209,11 +206,11 @@ class _Visit:
             self.limit.reschedule(None if seconds is None else now + seconds)
 
 
-def _not_a_path() -> Response:
+def _not_a_path() -> Answer:
     return problem(400, "not-a-path", "The address asked for is not a path of this site.")
 
 
-async def _deny(send: Send, response: Response) -> None:
-    start = {"status": response.status_code, "headers": response.raw_headers}
+async def _deny(send: Send, response: Answer) -> None:
+    start = {"status": response.status, "headers": response.headers}
     await send({"type": "websocket.http.response.start", **start})
     await send({"type": "websocket.http.response.body", "body": response.body})

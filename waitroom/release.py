@@ -1,18 +1,24 @@
 """What the site says to the gate in the headers of its responses: `Waitroom-Command: release`."""
 
-from collections.abc import Iterable
-
 from waitroom.answers import Extra
 
 COMMAND = b"waitroom-command"
 RELEASE = b"release"
 
 
-def is_release(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def has_command(headers: Extra) -> bool:
+    """Tell whether a response says anything to the gate."""
+    for name, _ in headers:  # noqa: SIM110  # any() would cost as much again, in each request
+        if len(name) == len(COMMAND) and name.lower() == COMMAND:
+            return True
+    return False
+
+
+def is_release(headers: Extra) -> bool:
     """Tell whether a response releases its visitor."""
     return any(name.lower() == COMMAND and value.strip().lower() == RELEASE for name, value in headers)
 
 
-def without_command(headers: Iterable[tuple[bytes, bytes]]) -> Extra:
+def without_command(headers: Extra) -> Extra:
     """Take the gate's header out of a response's."""
     return [pair for pair in headers if pair[0].lower() != COMMAND]

@@ -24,26 +24,28 @@ class Kind(Enum):
 
 def kind_of(scope: Scope) -> Kind:
     """Tell the kind of an HTTP request, from fetch metadata where the browser sends it, else from `Accept`."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name, value.strip().lower())
+    headers = dict(reversed(scope["headers"]))  # of several of a name the first
+
+    def told(name: bytes) -> bytes:
+        value: bytes = headers.get(name, b"")
+        return value.strip().lower()
+
     if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
         return Kind.PREFLIGHT
     reads = scope["method"] in ("GET", "HEAD")
-    purposes = headers.get(b"sec-purpose", b"") + headers.get(b"purpose", b"")
-    if reads and b"prefetch" in purposes:
+    if reads and b"prefetch" in told(b"sec-purpose") + told(b"purpose"):
         return Kind.SUBRESOURCE
-    if headers.get(b"x-requested-with") == b"xmlhttprequest":
+    if told(b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
-    destination = headers.get(b"sec-fetch-dest")
-    if destination in DOCUMENTS or headers.get(b"sec-fetch-mode") == b"navigate":
+    destination = told(b"sec-fetch-dest")
+    if destination in DOCUMENTS or told(b"sec-fetch-mode") == b"navigate":
         return Kind.NAVIGATION
     if destination == b"empty":
         return Kind.SCRIPT
-    if destination is not None:
+    if b"sec-fetch-dest" in headers:
         # Parts of a page are only ever read: what writes is a program, whatever it calls itself.
         return Kind.SUBRESOURCE if reads else Kind.SCRIPT
-    return Kind.SCRIPT if _prefers_json(headers.get(b"accept", b"")) else Kind.NAVIGATION
+    return Kind.SCRIPT if _prefers_json(told(b"accept")) else Kind.NAVIGATION
 
 
 def is_safe(scope: Scope) -> bool:
@@ -88,11 +90,17 @@ def hides_cookies(scope: Scope, samesite: str) -> bool:
 
 
 def _first(scope: Scope, wanted: bytes) -> bytes:
-    return next((value for name, value in scope["headers"] if name == wanted), b"")
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return b""
 
 
 def _prefers_json(accept: bytes) -> bool:
     """Compare the weights of JSON and HTML in `Accept`; where they are equal, HTML it is."""
+    if b"json" not in accept:
+        return False
     json, html = 0.0, 0.0
     for entry in accept.split(b","):
         media, *parameters = (part.strip() for part in entry.split(b";"))

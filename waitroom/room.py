@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from waitroom.busy import Busy
 from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing, Uncounted, Visitor
 from waitroom.embedded import EmbeddedServer, owner_pid, share
@@ -13,6 +14,7 @@ from waitroom.errors import NotYetError, StoreError
 from waitroom.guard import NOBODY, Asker, Guard, Hindrance
 from waitroom.outage import Outage
 from waitroom.places import Places, status_of
+from waitroom.predictions import judge
 from waitroom.sessions import SKEW_MS, Sessions
 from waitroom.settings import Settings
 from waitroom.snapshot import Snapshot
@@ -28,7 +30,7 @@ from waitroom.tickets import (
     pass_of,
 )
 from waitroom.together import Together
-from waitroom.window import Window, rank
+from waitroom.window import Rank, Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
 LONGEST_HOLD = 1.0
@@ -50,6 +52,7 @@ class WaitingRoom:
     sessions: Sessions
     guard: Guard
     outage: Outage
+    busy: Busy
 
     def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
         self.settings = settings
@@ -91,6 +94,7 @@ class WaitingRoom:
         self.guard = Guard(settings, keys, store, self.snapshot)
         self.outage = Outage(settings, self.snapshot, self._places, self.counters)
         self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
+        self.busy = Busy(self.snapshot, self._joins)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
         self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
         self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
@@ -127,6 +131,8 @@ class WaitingRoom:
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
         found = [self.tokens.read(token) for token in tokens]
+        if not found:
+            return None
         read = sorted((credential for credential in found if credential), key=_preference)
         self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
@@ -143,7 +149,7 @@ class WaitingRoom:
         if isinstance(credential, Proof) and (given := self._exchanged.get(credential.id)):
             # A second tab, or a visitor who did not wait for the answer: the place is theirs already.
             theirs = await self.decide(given, asker)
-            return replace(theirs, new=True) if isinstance(theirs, Held) else theirs
+            return theirs._replace(new=True) if isinstance(theirs, Held) else theirs
         await self._see(credential)
         missed = False
         if isinstance(credential, Pass):
@@ -262,7 +268,7 @@ class WaitingRoom:
 
     def _hindered(self, hindrance: Hindrance, shown: Proof | None, missed: bool = False) -> Held:
         """Hold who gets no number yet; the proof that was shown goes on waiting, unless it was used."""
-        place = replace(self._places.unnumbered(self._window()), poll_after=hindrance.seconds)
+        place = self._places.unnumbered(self._window())._replace(poll_after=hindrance.seconds)
         self.counters.add("withheld_numbers")
         if shown and not hindrance.is_used:
             return Held(hindrance.kind, place, shown, new=False)
@@ -334,7 +340,8 @@ class WaitingRoom:
 
     async def _see(self, credential: Credential | None) -> None:
         """Have a snapshot that is fresh, and no older than the ticket: another process may have issued it."""
-        await self.snapshot.fresh(inside=isinstance(credential, Pass))
+        if not self.snapshot.is_fresh():
+            await self.snapshot.fresh(inside=isinstance(credential, Pass))
         # A read that is under way may have begun before the ticket was issued; the one after it has not.
         for _ in range(2):
             window = self.snapshot.window
@@ -400,7 +407,8 @@ class WaitingRoom:
     def _ticket(self, issued: Issued, id: str, missed: bool) -> Ticket:
         window, joined = issued
         epoch = window.newest.name
-        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed)
+        expected = self._places.expected(Rank(epoch, joined.number), window)
+        return Ticket(window.generation, epoch, joined.number, id, window.at, joined.start, missed, expected)
 
     def _entered(self, ticket: Ticket, pass_ends: int, first: bool) -> Admitted:
         """Let in at once a visitor who got a number and never had to wait."""
@@ -408,6 +416,9 @@ class WaitingRoom:
         return Admitted(pass_of(ticket, ticket.issued_at, pass_ends, lease_ms, first), must_tell=True)
 
     def _claimed(self, ticket: Ticket, claimed: Claimed) -> Pass:
+        if ticket.expected and claimed.turn_at:
+            for name in judge(ticket.expected, (claimed.turn_at - ticket.issued_at) / 1000):
+                self.counters.add(name)
         lease_ms = round(self.settings.session_seconds * 1000)
         given = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease_ms)
         newest = self._window().newest.name

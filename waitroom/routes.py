@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import parse_qs
 
-from starlette.responses import Response
-
-from waitroom.answers import problem, store_away, text_answer
+from waitroom.answers import Answer, problem, store_away, text_answer
 from waitroom.api import Api
 from waitroom.cookies import Scope
 from waitroom.errors import NotYetError, StoreError
 
-Handler = Callable[[Api, Scope], Awaitable[Response]]
+Handler = Callable[[Api, Scope], Awaitable[Answer]]
 
 OF_A_ROOM: dict[str, tuple[str, Handler]] = {
     "/join": ("POST", Api.join),
@@ -30,15 +28,19 @@ class Routes:
     def __init__(self, rooms: Sequence[Api]) -> None:
         self._rooms = {api.room.settings.room: api for api in rooms}
         self._first = rooms[0]
+        # As the page asks; whatever else is asked is read for what it may mean.
+        self._plainly = {b"": self._first} | {
+            b"room=" + name.encode(): api for name, api in self._rooms.items()
+        }
 
-    async def answer(self, scope: Scope, route: str) -> Response:
+    async def answer(self, scope: Scope, route: str) -> Answer:
         """Answer one request; `route` is its path below the prefix."""
         api = self._asked(scope)
         cors = (api or self._first).cors
         response = cors.preflight(scope) or await self._dispatch(scope, route, api)
         return cors.allow(scope, response)
 
-    async def _dispatch(self, scope: Scope, route: str, api: Api | None) -> Response:
+    async def _dispatch(self, scope: Scope, route: str, api: Api | None) -> Answer:
         method, handler = OF_A_ROOM.get(route, ("GET", None))
         if handler is None and route not in PROBES:
             known = ", ".join((*OF_A_ROOM, *PROBES))
@@ -60,13 +62,15 @@ class Routes:
             return store_away()
 
     def _asked(self, scope: Scope) -> Api | None:
-        query = scope.get("query_string", b"").decode("latin-1")
-        asked = parse_qs(query, keep_blank_values=True, errors="replace").get("room")
+        query = scope.get("query_string", b"")
+        if query in self._plainly:
+            return self._plainly[query]
+        asked = parse_qs(query.decode("latin-1"), keep_blank_values=True, errors="replace").get("room")
         if asked is None:
             return self._first
         return self._rooms.get(asked[0]) if len(asked) == 1 else None
 
-    async def _ready(self) -> Response:
+    async def _ready(self) -> Answer:
         """Ready once a room has reached its store: an outage of another's must not take this process out."""
         reached, troubles = False, []
         await asyncio.gather(*(api.room.snapshot.fresh() for api in self._rooms.values()))

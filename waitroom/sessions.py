@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from waitroom.errors import StoreError
 from waitroom.snapshot import Snapshot
@@ -18,12 +16,20 @@ SKEW_MS = 5_000
 log: logging.Logger = logging.getLogger("waitroom")
 
 
-@dataclass(slots=True)
-class _Open:
-    """A session with requests under way in this process."""
+class OpenRequest:
+    """Keeps a session's lease alive while a request, a stream or a socket is open."""
 
-    requests: int
-    latest: Pass
+    __slots__ = ("_admitted", "_open")
+
+    def __init__(self, opened: "dict[OpenRequest, Pass]", admitted: Pass) -> None:
+        self._open = opened
+        self._admitted = admitted
+
+    def __enter__(self) -> None:
+        self._open[self] = self._admitted
+
+    def __exit__(self, *_: object) -> None:
+        del self._open[self]
 
 
 class Sessions:
@@ -37,7 +43,7 @@ class Sessions:
         self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[OpenRequest, Pass] = {}
         # Passes not yet seen back, oldest first: as leases are of one length, the front expires first.
         self._renewed: dict[str, Pass] = {}
 
@@ -71,6 +77,27 @@ class Sessions:
         """Tell whether a pass has longer to live than it was ever given."""
         return used.expires_at - self._snapshot.now() > used.lease_ms + SKEW_MS
 
+    def is_settled(self, presented: Pass) -> bool:
+        """Tell, at little cost, that a pass is valid, the newest of its session, and nothing is to be done about it.
+
+        Where it says no, `latest`, `is_valid`, `renew_soon` and `revive` look closer.
+        """
+        snapshot = self._snapshot
+        window = snapshot.window
+        left = presented.expires_at - snapshot.now()
+        return (
+            presented.lease_ms / 2 <= left <= presented.lease_ms + SKEW_MS
+            and not presented.first
+            and snapshot.is_fresh()
+            and snapshot.away_since is None
+            and presented.id not in snapshot.ended
+            and presented.id not in self._renewed
+            and window is not None
+            and presented.generation == window.generation
+            and presented.known_in == window.newest.name
+            and window.covers(presented, called=True)
+        )
+
     async def revive(self, expired: Pass) -> Pass | None:
         """Ask the store about a pass that seems to have run out; None when its session is over.
 
@@ -94,24 +121,15 @@ class Sessions:
         if used.first or self._is_due(used) or self._is_unknown(used):
             self._renew_later(used, confirms=True)
 
-    @contextmanager
-    def open_request(self, admitted: Pass) -> Iterator[None]:
-        """Keep the session's lease alive while a request, a stream or a socket is open."""
-        session = self._open.setdefault(admitted.id, _Open(0, admitted))
-        session.requests += 1
-        if admitted.expires_at > session.latest.expires_at:
-            session.latest = admitted
-        try:
-            yield
-        finally:
-            session.requests -= 1
-            if not session.requests:
-                del self._open[admitted.id]
+    def open_request(self, admitted: Pass) -> OpenRequest:
+        """Keep the session's lease alive, as long as what is within the `with` takes."""
+        return OpenRequest(self._open, admitted)
 
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""
-        for session in self._open.values():
-            latest = self._renewed.get(session.latest.id, session.latest)
+        newest = {each.id: each for each in sorted(self._open.values(), key=lambda each: each.expires_at)}
+        for admitted in newest.values():
+            latest = self._renewed.get(admitted.id, admitted)
             if (self._is_due(latest) or self._is_unknown(latest)) and latest.id not in self._snapshot.ended:
                 self._renew_later(latest, confirms=False)
         self._forget()

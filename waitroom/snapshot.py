@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from waitroom.errors import StoreError
+from waitroom.patience import LATE, is_done_in_time
 from waitroom.store import Store
-from waitroom.together import LATE, is_alive, is_done_in_time
+from waitroom.together import is_alive
 from waitroom.window import Window
 
 IDLE_SECONDS = 10.0
@@ -27,6 +29,11 @@ GRACE_MS = 30_000
 log: logging.Logger = logging.getLogger("waitroom")
 
 
+@lru_cache(16)  # asked for by each page, and the same until the store is read again
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
 class Snapshot:
     """The room's window, the store's clock and the sessions that ended early, as of the last sync.
 
@@ -38,6 +45,8 @@ class Snapshot:
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
         self.ended: dict[str, int] = {}
+        self.late_by = 0.0
+        """By how much this process's loop was late the last time, in seconds: it has more to do than it can."""
         self._store = store
         self._sync_seconds = sync_seconds
         # Called after each sync; tells whether open requests need the next one.
@@ -65,9 +74,9 @@ class Snapshot:
         return int(self._offset_ms + time.monotonic() * 1000)
 
     def read_at(self) -> datetime:
-        """When the window was read, by the store's clock."""
+        """When the window was read, by the store's clock, to the second."""
         at = self.window.at if self.window else self.now()
-        return datetime.fromtimestamp(at / 1000, UTC)
+        return _moment(at // 1000)
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""
@@ -112,17 +121,25 @@ class Snapshot:
         await self._read(CONTACT_SECONDS)
         await self.fresh()
 
+    def is_fresh(self) -> bool:
+        """Tell whether the snapshot can be used as it is; where it can't, `fresh` sees to it."""
+        now = self._used_at = time.monotonic()
+        # A task left over from another loop reads no more: what it read gets old.
+        is_kept = self._task is not None and not self._task.done()
+        return is_kept and now - self._read_at <= 2 * self._sync_seconds
+
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
         Nobody waits for a store that is known to be away while the task asks it, and who is `inside` never does; nor
         for a read that the task has under way.
         """
-        now = self._used_at = time.monotonic()
+        if self.is_fresh():
+            return
         is_kept = is_alive(self._task)
         if not is_kept:
             self._task = asyncio.get_running_loop().create_task(self._keep())
-        if now - self._read_at <= 2 * self._sync_seconds:
+        if self._used_at - self._read_at <= 2 * self._sync_seconds:
             return
         is_away = self.away_since is not None
         if (is_kept and (inside or is_away)) or (inside and is_away):
@@ -153,7 +170,9 @@ class Snapshot:
         """Wait for the time of the next sync, which comes sooner where a call has lost the store meanwhile."""
         left = self._sync_seconds
         while left > 0:
+            due = time.monotonic() + min(left, AWAY_SECONDS)
             await asyncio.sleep(min(left, AWAY_SECONDS))
+            self.late_by = time.monotonic() - due
             left = 0 if self.away_since is not None else left - AWAY_SECONDS
 
     async def _read(self, patience: float | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from waitroom.embedded import running
 from waitroom.errors import StoreError
+from waitroom.predictions import LIMITS, accuracy
 from waitroom.settings import Settings
 from waitroom.store import Store
 from waitroom.store_url import shown_url
@@ -100,6 +101,8 @@ async def _read(settings: Settings, url: str) -> dict[str, Any] | None:
     fields["epoch"] = told["epoch"]
     fields |= {name: None if told[name] is None else int(told[name]) for name in COUNTS}
     fields["counters"] = told["counters"]
+    told_waits = accuracy(told["counters"])
+    fields["predictions"] = told_waits and told_waits._asdict()
     interval = told["interval_us"]
     return fields | {"window_interval": None if interval is None else int(interval) / 1_000_000}
 
@@ -116,7 +119,17 @@ def table(fields: dict[str, Any]) -> str:
         ("waiting", "{waiting:,}"),
         ("called", "{called:,} of {issued:,} issued; turns passed up to {floor:,}"),
         ("on their way", "{promised} called and expected, {at_the_door} at the door"),
+        ("waits told", _waits_told(fields["predictions"])),
         ("ended early", "{ended_early}"),
         ("epoch", "{epoch}, generation {generation}"),
     ]
     return "\n".join(f"{name:<13} {text.format(**fields)}" for name, text in rows)
+
+
+def _waits_told(predictions: dict[str, Any] | None) -> str:
+    if predictions is None:
+        return "none yet that are over"
+    error = predictions["median_error"]
+    told = f"over {LIMITS[-1]} %" if error is None else f"{error:.0%}".replace("%", " %")
+    kept = f"{predictions['share_kept']:.0%}".replace("%", " %")
+    return f"{kept} of {predictions['waits']:,} within their range; median error {told}"

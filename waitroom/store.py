@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from redis import exceptions
 
 from waitroom.connections import FAILURES, Link
-from waitroom.counters import NAMES, Counters
+from waitroom.counters import EVENTS, NAMES, Counters
 from waitroom.errors import StoreError
 from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.memory import Elapsed, Memory
@@ -43,7 +43,7 @@ KEYS = (
     "ended",
     "counters",
 )
-PREAMBLE = ("state", "heal", "ahead", "slide")
+PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
 """Put in front of every script, in this order."""
 TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
 ROOM_KEYS = "waitroom:{*}:state"
@@ -71,6 +71,8 @@ class Claimed(NamedTuple):
     outcome: str
     pass_ends: int
     entered_at: int
+    turn_at: int = 0
+    """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
     free_in: float = 0.0
     """At the door: in so many seconds there is a place for it; 0 where that is not known."""
 
@@ -198,11 +200,9 @@ class Store:
         except BaseException:  # also where whoever reads is cancelled
             self.counters.put_back(counts)
             raise
-        if counts:
-            log.info(
-                "counted since the last time: %s",
-                ", ".join(f"{n} {name}" for name, n in sorted(counts.items())),
-            )
+        events = ", ".join(f"{counts[name]} {name}" for name in sorted(EVENTS) if name in counts)
+        if events:
+            log.info("counted since the last time: %s", events)
         if ended is None:
             return window, Synced(None)
         self._listed_in = window.newest.name
@@ -340,7 +340,7 @@ class Store:
 
     def _window(self, view: Sequence[Any]) -> Window:
         at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
-        ended_version, entered, settling, sure, blind = rest
+        ended_version, entered, settling, sure, blind, slower = rest
         self.memory.learn(int(at), generation, over, epochs, inside, entered)
         if blind:
             _warn_of_blindness(self.url)
@@ -357,6 +357,7 @@ class Store:
             ended_version=ended_version,
             settling=bool(settling),
             sure=None if sure is None else (_rank(sure[0]), _rank(sure[1])),
+            slower=bool(slower),
         )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
@@ -379,8 +380,11 @@ def _session(used: Pass) -> tuple[int, str, int, str, int, str, int]:
     return *_identity(used), used.expires_at * 1000, used.known_in, used.entered_at * 1000
 
 
-def _claimed(outcome: str, pass_ends: str, entered_at: str, free_in: str = "0") -> Claimed:
-    return Claimed(outcome, _milliseconds(pass_ends), _milliseconds(entered_at), int(free_in) / 1e6)
+def _claimed(
+    outcome: str, pass_ends: str, entered_at: str, turn_at: str = "0", free_in: str = "0"
+) -> Claimed:
+    ends, entered, turn = map(_milliseconds, (pass_ends, entered_at, turn_at))
+    return Claimed(outcome, ends, entered, turn, int(free_in) / 1e6)
 
 
 def _rank(written: str) -> Rank:

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from waitroom.errors import StoreError
+from waitroom.patience import Patience, is_done_in_time
 from waitroom.window import Window
 
-TURNS_OF_GRACE = 5
-LATE = "the store did not answer in time"
 BATCH = 500
 """Most items of one call, so that no script holds the store for long."""
 
@@ -32,8 +31,9 @@ class Together(Generic[Item, Answer]):
     ) -> None:
         self._call = call
         self._learn = learn
-        # How long whoever asks waits, in seconds.
-        self._patience = patience
+        # How long whoever asks waits for an answer of the store, in seconds.
+        self._seconds = patience
+        self._patience = Patience(patience)
         self._pending: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
         # Who waits for the call that is under way, and since when.
@@ -50,20 +50,24 @@ class Together(Generic[Item, Answer]):
             self._task = None
         if not is_alive(self._task):
             self._task = loop.create_task(self._send())
-        await in_time(future, self._patience)
-        return future.result()
+        self._patience.watch(future)
+        return await future
+
+    def waiting(self) -> int:
+        """Tell how many items wait for the call that is under way."""
+        return len(self._pending)
 
     async def close(self) -> None:
         """Let what is under way be answered in time, and give up what is not."""
         task = self._task
         if task is not None and is_alive(task):
-            await is_done_in_time(task, self._patience)
+            await is_done_in_time(task, self._seconds)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     def _is_given_up(self, now: float) -> bool:
         """Tell whether nobody waits any more for a call that hangs: then those who come next must not either."""
-        late = bool(self._sent) and now - self._sent_at > self._patience
+        late = bool(self._sent) and now - self._sent_at > self._seconds
         return late and all(future.done() for _, future in self._sent)
 
     async def _send(self) -> None:
@@ -85,30 +89,8 @@ class Together(Generic[Item, Answer]):
                     future.set_exception(error)
             return
         self._sent = []
+        self._patience.answered(asyncio.get_running_loop().time())
         self._learn(window)
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
-
-
-async def in_time(future: asyncio.Future[Answer], seconds: float) -> None:
-    """Wait until `future` is done; after so many seconds raise StoreError.
-
-    It is cancelled then, and where whoever waits is cancelled: nobody needs it any more.
-    """
-    try:
-        if not await is_done_in_time(future, seconds):
-            raise StoreError(LATE)
-    finally:
-        future.cancel()  # does nothing to one that is done
-
-
-async def is_done_in_time(future: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait for `future`, at most so many seconds, and tell whether it is done; it goes on if it is not."""
-    await asyncio.wait([future], timeout=seconds)
-    for _ in range(TURNS_OF_GRACE):
-        if future.done():
-            break
-        # A busy loop may have the answer in its socket already: that is this process late, not the store.
-        await asyncio.sleep(0)
-    return future.done()

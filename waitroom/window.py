@@ -10,15 +10,30 @@ from typing import Literal, NamedTuple, Protocol
 
 Status = Literal["waiting", "active", "expired"]
 State = Literal["open", "queueing", "settling", "away"]
+Pace = Literal["steady", "slower", "standing"]
 
-SHORTEST_POLL = 2
-"""Seconds between two looks at the front of the line."""
+SHORTEST_POLL = 1
+"""Seconds between two looks at the front of the line.
+
+A called visitor learns of it within 3 s: what a process knows is `sync_seconds` (0.5) old at most, a cache in front
+of it keeps that for 1 s, and with its jitter this is 1.2 s.
+"""
 
 LONGEST_POLL = 60
 """Seconds between two looks for those far away."""
 
-ETA_LOW, ETA_HIGH = 0.75, 1.3
-"""The range told for a wait of 1.0: the pace of the last minutes does not hold to the second."""
+LOOKS = 3
+"""How often whoever waits looks until the turn can come at the soonest."""
+
+FASTER = 2
+"""By how much the line may become faster between two looks, without anybody hearing late of a turn."""
+
+FASTEST = 10
+"""Calls for each place: no further the store calls ahead of those who do not come."""
+
+ETA_LOW, ETA_HIGH, ETA_SECONDS = 0.7, 1.38, 15
+"""The range told for a wait of 1.0, and by how many seconds its ends are off at least: the pace does not hold to the
+second, and over a short wait chance counts for more."""
 
 LARGEST_NUMBER = 2**53 - 1
 """The largest number that Lua and JavaScript hold exactly."""
@@ -71,7 +86,7 @@ class Window:
     free_first: int
     """Of those, how many for visitors whose cookie has not come back yet."""
     rate_per_minute: float | None
-    """Visitors called per minute while a line stood; None when not known."""
+    """Numbers called per minute while a line stands; None when not known, 0 where nobody is called any more."""
     at: int
     """When this was so, by the room's clock, in milliseconds."""
     ended_version: int
@@ -80,6 +95,8 @@ class Window:
     """The store has lost something: nobody is called or enters until those who came before have reported."""
     sure: tuple[Rank, Rank] | None = None
     """The lowest and the highest of those called lately for whom there are places, for each of them."""
+    slower: bool = False
+    """The rate has fallen within the last minutes."""
 
     @property
     def newest(self) -> Epoch:
@@ -88,7 +105,10 @@ class Window:
 
     def find(self, name: str) -> Epoch | None:
         """Find an epoch by its name; None where it is over or the store has not heard of it."""
-        return next((epoch for epoch in self.epochs if epoch.name == name), None)
+        for epoch in reversed(self.epochs):  # nearly always the last, and nearly always there is one
+            if epoch.name == name:
+                return epoch
+        return None
 
     def covers(self, place: Numbered, *, called: bool = False) -> bool:
         """Tell whether the store knows that a place was given, or called; if not, it is behind or has lost that."""
@@ -128,6 +148,13 @@ class Window:
             return "settling"
         return "queueing" if self.waiting or self.free < 1 else "open"
 
+    @property
+    def pace(self) -> Pace:
+        """How the line moves: what is to be said where a wait that was told no longer holds."""
+        if self.rate_per_minute == 0:
+            return "standing"
+        return "slower" if self.slower else "steady"
+
 
 class Eta(NamedTuple):
     """An honest range for the wait, in whole seconds."""
@@ -136,8 +163,7 @@ class Eta(NamedTuple):
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one visitor stands, as the page and the API tell it."""
 
     status: Status
@@ -145,6 +171,7 @@ class Place:
     ahead: int
     eta: Eta | None
     poll_after: int
+    pace: Pace = "steady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,57 +179,80 @@ class Tempo:
     """How fast a room can move at most and how rarely its visitors may look, in seconds."""
 
     seconds_per_call: float
+    """What the rate limit alone allows, where everybody who is called comes."""
     longest_poll: float
+    burst_seconds: float = 0.0
+    """As many as are called in this time may be called at once."""
 
     @classmethod
     def of(cls, window_size: int, window_interval: float, active_window_count: int) -> "Tempo":
         """Derive the tempo from the window's settings; nobody looks rarer than a third of the active time."""
         active_seconds = window_interval * active_window_count
-        return cls(window_interval / window_size, min(LONGEST_POLL, active_seconds / 3))
+        longest = min(LONGEST_POLL, active_seconds / 3)
+        return cls(window_interval / window_size, longest, min(window_interval, LONGEST_POLL))
 
 
-def status(place: Rank, window: Window) -> Status:
-    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's).
+def stand(place: Numbered, window: Window) -> tuple[Status, int]:
+    """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's), and
+    how many are still in front: those who wait with a lower rank.
 
     One of an epoch that the store has not heard of waits: the store has lost it, and will learn of it.
     """
-    epoch = window.find(place.epoch)
-    if epoch is None:
-        return "expired" if place.epoch <= window.over else "waiting"
-    if place.number > epoch.called:
-        return "waiting"
-    return "expired" if place.number <= epoch.floor else "active"
+    own, in_front = None, 0
+    for epoch in window.epochs:
+        if epoch.name < place.epoch:
+            in_front += epoch.issued - epoch.called
+        elif epoch.name == place.epoch:
+            own = epoch
+    if own is None:
+        return ("expired", 0) if place.epoch <= window.over else ("waiting", in_front)
+    if place.number > own.called:
+        return "waiting", in_front + place.number - own.called - 1
+    return ("expired" if place.number <= own.floor else "active"), 0
 
 
-def ahead(place: Rank, window: Window) -> int:
-    """Count the visitors still in front: those who wait with a lower rank."""
-    if status(place, window) != "waiting":
-        return 0
-    epoch = window.find(place.epoch)
-    in_epoch = place.number - epoch.called - 1 if epoch else 0
-    return in_epoch + sum(older.issued - older.called for older in window.epochs if older.name < place.epoch)
+def status(place: Numbered, window: Window) -> Status:
+    """Tell whether a rank is waiting, active or expired; see `stand`."""
+    return stand(place, window)[0]
 
 
-def eta(in_front: int, window: Window, tempo: Tempo) -> Eta | None:
-    """Estimate the wait behind `in_front` others from the measured rate; None where it is not known.
+def ahead(place: Numbered, window: Window) -> int:
+    """Count the visitors still in front; see `stand`."""
+    return stand(place, window)[1]
 
-    Never below what the rate limit alone makes of it.
-    """
+
+def wait_seconds(in_front: int, window: Window) -> float | None:
+    """Estimate the wait behind `in_front` others at the pace of the last minutes; None where it is not known."""
     if not window.rate_per_minute:
         return None
-    measured = (in_front + 1) / window.rate_per_minute * 60
-    fastest = in_front * tempo.seconds_per_call
-    low, high = max(measured * ETA_LOW, fastest), max(measured * ETA_HIGH, fastest)
-    return Eta(math.floor(low), math.ceil(high))
+    return (in_front + 1) / window.rate_per_minute * 60
 
 
-def poll_seconds(in_front: int, tempo: Tempo) -> float:
+def around(seconds: float) -> Eta:
+    """Tell an estimated wait as the range that is shown: for more than a minute at most 35 % from its middle."""
+    low = min(seconds * ETA_LOW, seconds - ETA_SECONDS)
+    high = max(seconds * ETA_HIGH, seconds + ETA_SECONDS)
+    return Eta(max(0, math.floor(low)), math.ceil(high))
+
+
+def eta(in_front: int, window: Window) -> Eta | None:
+    """Tell the wait behind `in_front` others; None where it is not known."""
+    seconds = wait_seconds(in_front, window)
+    return None if seconds is None else around(seconds)
+
+
+def poll_seconds(in_front: int, rate_per_minute: float | None, tempo: Tempo) -> float:
     """Seconds until the next look, before jitter: short at the front, longer with the distance.
 
-    A turn cannot come before everybody ahead was called at the full rate; looking three times until then is enough.
+    As many as are called in one window may be called at once. Those behind them look three times before their turn
+    could come: at twice the measured rate, or at the rate limit where that is faster; where nothing is measured yet,
+    as if only one of ten came.
     """
-    soonest = in_front * tempo.seconds_per_call / 3
-    return max(1.0, min(max(soonest, SHORTEST_POLL), tempo.longest_poll))
+    limit = 1 / tempo.seconds_per_call
+    usual = rate_per_minute / 60 if rate_per_minute else limit
+    fastest = max(usual * FASTER, limit) if rate_per_minute else limit * FASTEST
+    soonest = (in_front - usual * tempo.burst_seconds) / fastest
+    return max(1.0, min(max(soonest / LOOKS, SHORTEST_POLL), tempo.longest_poll))
 
 
 def spread(seconds: float, chance: float, longest: float = LONGEST_POLL) -> int:

@@ -13,7 +13,7 @@ from waitroom import window as arithmetic
 from waitroom.room import LONGEST_HOLD
 from waitroom.store import Claimed
 from waitroom.tickets import Pass, Ticket, pass_of
-from waitroom.window import Tempo
+from waitroom.window import Tempo, Window
 
 if TYPE_CHECKING:
     from benchmarks.simulate.crowd import Crowd
@@ -23,10 +23,10 @@ BACKGROUND = 60.0
 """Seconds between two looks of a tab in the background."""
 
 
-def interval(in_front: int, tempo: Tempo) -> float:
+def interval(in_front: int, tempo: Tempo, rate_per_minute: float | None = None) -> float:
     """Seconds until the page's next look, before jitter."""
-    shortest = round(arithmetic.poll_seconds(0, tempo))
-    return max(arithmetic.poll_seconds(in_front, tempo), shortest)
+    shortest = round(arithmetic.poll_seconds(0, rate_per_minute, tempo))
+    return max(arithmetic.poll_seconds(in_front, rate_per_minute, tempo), shortest)
 
 
 class Visitor:
@@ -44,7 +44,11 @@ class Visitor:
 
     def join_in(self, in_front: int) -> None:
         """Begin somewhere between two looks: whoever has waited for long looks at times that are uniform in between."""
-        usual = BACKGROUND if self.in_background else interval(in_front, self.crowd.settings.tempo) * 1.05
+        usual = (
+            BACKGROUND
+            if self.in_background
+            else self._interval(in_front, self.crowd.some_process().window) * 1.05
+        )
         self.crowd.engine.after(self.crowd.engine.chance.random() * usual, self.look)
 
     def look(self) -> None:
@@ -54,7 +58,7 @@ class Visitor:
         if arithmetic.rank(self.ticket) <= (window.epoch, window.called):
             self.ask()
         else:
-            self._wait(interval(self.ticket.number - window.called - 1, self.crowd.settings.tempo))
+            self._wait(self._interval(self.ticket.number - window.called - 1, window))
 
     def ask(self) -> None:
         """Ask for the place: by loading the page again, and at the door by GET /status."""
@@ -78,7 +82,10 @@ class Visitor:
         elif claimed.outcome == "door":
             self._wait_at_door(claimed)
         elif claimed.outcome == "waiting":
-            self._wait(interval(0, self.crowd.settings.tempo))
+            self._wait(self._interval(0, process.window))
+
+    def _interval(self, in_front: int, window: Window) -> float:
+        return interval(in_front, self.crowd.settings.tempo, window.rate_per_minute)
 
     def _wait_at_door(self, claimed: Claimed) -> None:
         told = arithmetic.spread(arithmetic.SHORTEST_POLL, self.crowd.engine.chance.random())

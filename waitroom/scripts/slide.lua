@@ -1,8 +1,6 @@
 -- slide: put in front of every script; slides the room's window as far as it may go.
 
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
-local PACE_US = 60000000 -- the measured rate spans one to two of these
-local SHORTEST_PACE_US = 5000000
 local MOST_FORGOTTEN = 20000 -- by which a floor rises in one call: an epoch that only tickets tell of may have millions to go
 local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
 
@@ -86,37 +84,6 @@ local function count_free_first()
   local of_capacity = math.max(10, math.floor(rules.capacity / 4)) - held
   local of_rate = math.max(10, math.floor(rules.window_size / 4)) - recent
   return math.max(0, math.min(room.free, of_capacity, of_rate))
-end
-
--- The rate is measured from call to call while a line stands; over a time without one it would mean nothing.
-local function keep_pace(called_now)
-  local fields = redis.call('HMGET', STATE, 'pace_tally', 'pace_at', 'next_tally', 'next_at', 'call_at')
-  if count_waiting() == 0 then
-    if fields[2] then
-      redis.call('HDEL', STATE, 'pace_tally', 'pace_at', 'next_tally', 'next_at', 'call_at')
-    end
-    return
-  end
-  local pace_tally, pace_at = tonumber(fields[1]), tonumber(fields[2])
-  local next_tally, next_at, call_at = tonumber(fields[3]), tonumber(fields[4]), tonumber(fields[5])
-  if not pace_at then
-    local at, tally = text(now), text(room.tally)
-    redis.call('HSET', STATE, 'pace_tally', tally, 'pace_at', at, 'next_tally', tally, 'next_at', at, 'call_at', at)
-    return
-  end
-  if called_now > 0 then
-    call_at = now
-    redis.call('HSET', STATE, 'call_at', text(now))
-    if now - next_at >= PACE_US then
-      pace_tally, pace_at = next_tally, next_at
-      redis.call('HSET', STATE, 'pace_tally', text(next_tally), 'pace_at', text(next_at),
-        'next_tally', text(room.tally), 'next_at', text(now))
-    end
-  end
-  local span = math.max(call_at, now - rules.interval_us) - pace_at
-  if span >= math.max(rules.interval_us, SHORTEST_PACE_US) then
-    room.per_minute = (room.tally - pace_tally) / span * 60000000
-  end
 end
 
 -- Calls the next `count` numbers of one epoch; `promise` keeps a place for each until it is claimed or claim_us are over.
@@ -249,6 +216,7 @@ local function view()
     text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
+    room.is_slower and 1 or 0,
   }
 end
 

@@ -1,4 +1,4 @@
--- state: put in front of every script, before heal and slide; reads the room and keeps what has changed of it.
+-- state: put in front of every script, before the others; reads the room and keeps what has changed of it.
 --
 -- KEYS  1 state     hash   the registers below
 --       2 inside    zset   session id -> when its lease ends
@@ -43,6 +43,7 @@ local REGISTERS = {
   'entered_known', -- most entries that anybody knew of in the interval before
   'entered_found', -- those of them that were in the store
   'tally', -- numbers called, in whatever epoch; the pace is measured by it
+  'pace', -- how fast the line moves, while there is one; see pace
   'ended_version', -- counts the sessions that ended early
   'shows', -- how many of those called come and how soon, see ahead
   'rules', -- "capacity window_size interval_us", for whoever looks and has no settings of the room's
@@ -213,7 +214,7 @@ local function keep_room()
     opened_at = text(room.opened_at), opened = room.opened, lost_at = text(room.lost_at),
     inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
-    tally = text(room.tally), ended_version = text(room.ended_version),
+    tally = text(room.tally), pace = room.pace or (kept.pace and ''), ended_version = text(room.ended_version),
     shows = write_shows(),
     rules = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us),
   }

@@ -1,0 +1,1 @@
+"""The pure parts on their own, by pytest-benchmark: `make bench-micro`."""

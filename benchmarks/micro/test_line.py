@@ -1,0 +1,32 @@
+"""The arithmetic of the line, and the page that tells it."""
+
+from datetime import UTC, datetime
+
+from benchmarks.micro.timing import Benchmark
+from waitroom.pages import Pages
+from waitroom.scenes import Scene
+from waitroom.window import Epoch, Place, Rank, Tempo, Window, ahead, eta, poll_seconds, spread, status
+
+TEMPO = Tempo.of(50, 10, 30)
+EPOCH = "0123456789abcdef0123-x"
+WINDOW = Window(
+    1, "", (Epoch(EPOCH, 1_000_000, 5_000, 1_000),), EPOCH, 1_500, 0, 0, 300.0, 1_760_000_000_000, 0
+)
+HERE = Rank(EPOCH, 123_456)
+
+
+def place() -> Place:
+    """Tell all that a poll is told."""
+    in_front = ahead(HERE, WINDOW)
+    poll_after = spread(poll_seconds(in_front, WINDOW.rate_per_minute, TEMPO), 0.5)
+    return Place(status(HERE, WINDOW), HERE.number, in_front, eta(in_front, WINDOW), poll_after)
+
+
+def test_place_in_line(benchmark: Benchmark) -> None:
+    assert benchmark(place).ahead == 118_455
+
+
+def test_waiting_page(benchmark: Benchmark) -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    scene = Scene("waiting", place(), "shop", EPOCH, 0, 5_000, False, 300.0, TEMPO, "/_waitroom", when)
+    assert b"118,455" in benchmark(Pages().render, scene)

@@ -1,0 +1,54 @@
+"""What is read of every request: its path, and the gate's cookie among others."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.micro.timing import Benchmark
+from benchmarks.servers import SECRET
+from benchmarks.visitors import among_others, others
+from waitroom.areas import Areas
+from waitroom.cookies import Cookies, Stripper
+from waitroom.paths import Paths
+from waitroom.settings import load
+from waitroom.tickets import Ticket, Tokens
+
+PATTERNS = ("/checkout/*", "/account/*", "/api/orders/*")
+SETTINGS = load(redis_url="redis://localhost", secret=SECRET, room="shop")
+TOKEN = Tokens([SECRET], "shop").sign(
+    Ticket(1, "0123456789abcdef0123-x", 4711, "A" * 22, 1_760_000_000_000, 0)
+)
+
+
+def scope(cookie: str) -> dict[str, Any]:
+    headers = [(b"host", b"shop.example"), (b"accept", b"text/html"), (b"cookie", cookie.encode())]
+    return {"type": "http", "scheme": "http", "method": "GET", "path": "/shop", "headers": headers}
+
+
+@pytest.mark.parametrize("path", ["/checkout/cart", "/about/us", "/Checkout//%63art/../pay;a=b"])
+def test_path(benchmark: Benchmark, path: str) -> None:
+    paths = Paths(PATTERNS, ("/robots.txt",))
+    assert benchmark(paths.gated, path) is (path != "/about/us")
+
+
+def test_every_path_is_protected(benchmark: Benchmark) -> None:
+    assert benchmark(Paths(("/*",), ("/robots.txt",)).gated, "/shop/item/4711")
+
+
+def test_areas_of_two_rooms(benchmark: Benchmark) -> None:
+    areas = Areas([(("/checkout/*",), ()), (("/*",), ())])
+    assert benchmark(areas.rooms_of, "/checkout/cart")
+
+
+def test_cookie_among_others(benchmark: Benchmark) -> None:
+    assert benchmark(Cookies(SETTINGS).tokens, scope(among_others("waitroom-shop", TOKEN))) == [TOKEN]
+
+
+def test_no_cookie_of_ours(benchmark: Benchmark) -> None:
+    assert benchmark(Cookies(SETTINGS).tokens, scope(others())) == []
+
+
+def test_cookie_taken_off(benchmark: Benchmark) -> None:
+    stripper = Stripper([Cookies(SETTINGS)])
+    stripped = benchmark(stripper.strip, scope(among_others("waitroom-shop", TOKEN)))
+    assert TOKEN not in str(stripped)

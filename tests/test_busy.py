@@ -1,0 +1,119 @@
+"""A process that has more to do than it can turns away who does not lose by it, at the least cost."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.gates import API, bearer, client_of, eventually, gated, session
+from tests.windows import window
+from waitroom import busy, together
+from waitroom.settings import Settings
+from waitroom.together import Together
+from waitroom.window import Window
+
+Make = Callable[..., Settings]
+
+PAGE = {"Accept": "text/html"}
+SCRIPT = {"Accept": "application/json"}
+IMAGE = {"Sec-Fetch-Dest": "image"}
+
+
+async def site(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer; `/slow` does what a site should not, and keeps the process from all else."""
+    if scope["path"] == "/slow":
+        time.sleep(0.5)  # on purpose
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def is_turned_away(response: httpx.Response) -> bool:
+    """Whether it is the short answer, which leaves nothing behind and says when to ask again."""
+    if response.status_code != 503 or "set-cookie" in response.headers:
+        return False
+    return int(response.headers["retry-after"]) >= 4 and len(response.content) < 1000
+
+
+async def test_a_late_loop_turns_newcomers_and_those_who_wait_away(settings: Make) -> None:
+    """P4, P6: who is inside or called goes on, and who waits keeps the place."""
+    mine = settings(capacity=2)
+    async with gated(site, settings=mine) as gate, client_of(gate) as inside, client_of(gate) as guest:
+        await session(inside)
+        called = (await guest.post(f"{API}/join")).json()["ticket"]
+        guest.cookies.clear()
+        waits = (await guest.post(f"{API}/join")).json()
+        guest.cookies.clear()
+        snapshot = gate._gates[0].room.snapshot
+        issued = (await guest.get(f"{API}/window")).json()["issued"]
+        await snapshot.reread()
+        snapshot.late_by = busy.LATEST + 1
+        assert is_turned_away(await guest.post(f"{API}/join"))
+        for headers in (PAGE, SCRIPT, IMAGE, PAGE | bearer(waits["ticket"])):
+            response = await guest.get("/", headers=headers)
+            assert is_turned_away(response) or headers is IMAGE
+            assert response.status_code == 503
+        page = await guest.get("/", headers=PAGE)
+        assert page.headers["refresh"] == page.headers["retry-after"]
+        assert "Very many people are arriving" in page.text
+        assert is_turned_away(await guest.post("/", headers=PAGE)), "and not passed on"
+        assert (await guest.get("/", headers=SCRIPT)).json()["type"] == "urn:waitroom:busy"
+        assert (await inside.get("/")).text == "inside", "P6"
+        assert (await guest.get("/", headers=bearer(called))).text == "inside"
+        guest.cookies.clear()
+        assert (await guest.get(f"{API}/status", headers=bearer(waits["ticket"]))).json()["number"] == 3
+        snapshot.late_by = 0.0
+        assert (await guest.get("/", headers=PAGE | bearer(waits["ticket"]))).status_code == 503
+        joined = (await guest.post(f"{API}/join")).json()
+        assert joined["number"] == issued + 1, "P4: nothing was written about those who were turned away"
+
+
+async def test_a_loop_that_is_held_up_is_noticed(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy, "LATEST", 0.2)
+    async with gated(site, settings=settings(sync_seconds=0.05)) as gate, client_of(gate) as inside:
+        await session(inside)
+        snapshot = gate._gates[0].room.snapshot
+
+        async def is_late() -> bool:
+            await inside.get("/slow")
+            await asyncio.sleep(0)
+            return snapshot.late_by > busy.LATEST
+
+        await eventually(is_late)
+
+        async def is_on_time() -> bool:
+            await inside.get("/")
+            return snapshot.late_by < busy.LATEST
+
+        await eventually(is_on_time)
+
+
+async def test_more_joins_than_can_wait_are_turned_away(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crowd's memory is bounded, and each number that is given has its visitor."""
+    monkeypatch.setattr(busy, "MOST_JOINING", 3)
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
+        answers = await asyncio.gather(*(guest.post(f"{API}/join") for _ in range(40)))
+        given = sorted(answer.json()["number"] for answer in answers if answer.status_code == 201)
+        away = [answer for answer in answers if answer.status_code != 201]
+        assert away
+        assert all(map(is_turned_away, away))
+        assert given == list(range(1, len(given) + 1))
+
+
+async def test_who_waits_for_a_turn_behind_others_does_not_wait_for_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store that answers each call in time is not away, however many calls come first."""
+    monkeypatch.setattr(together, "BATCH", 1)
+    patience = 0.5
+
+    async def call(items: Sequence[int]) -> tuple[Window, Sequence[int]]:
+        await asyncio.sleep(patience / 5)
+        return window(), items
+
+    calls: Together[int, int] = Together(call, lambda _: None, patience)
+    assert await asyncio.gather(*map(calls.ask, range(10))) == list(range(10))

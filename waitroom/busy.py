@@ -1,0 +1,30 @@
+"""When this process is beyond its limit, and whom it turns away then, before anything is written about them."""
+
+from waitroom.places import status_of
+from waitroom.snapshot import Snapshot
+from waitroom.store import Joined
+from waitroom.tickets import Credential, Pass, Ticket
+from waitroom.together import Together
+from waitroom.window import Window
+
+LATEST = 3.0
+"""Seconds by which its loop may be late: what is asked now would be answered no sooner."""
+MOST_JOINING = 10_000
+"""Visitors who may wait for the store to give them a number."""
+
+
+class Busy:
+    """Looks at one process as it is now."""
+
+    def __init__(self, snapshot: Snapshot, joins: Together[tuple[str, str], tuple[Window, Joined]]) -> None:
+        self._snapshot = snapshot
+        self._joins = joins
+
+    def turns_away(self, credential: Credential | None) -> bool:
+        """Tell whether a request is to be turned away: never who is inside or was called, and nobody loses a place."""
+        if self._snapshot.late_by <= LATEST and self._joins.waiting() < MOST_JOINING:
+            return False
+        window = self._snapshot.window
+        if isinstance(credential, Ticket) and window is not None:
+            return status_of(credential, window) == "waiting"
+        return not isinstance(credential, Pass)

@@ -1,0 +1,58 @@
+"""Which way a request goes by its path: to the gate's own routes, through the gates of some rooms, or past them."""
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from waitroom.areas import Areas
+from waitroom.cookies import Scope
+from waitroom.paths import as_sent, strip_root
+
+MOST_KEPT = 4096
+"""Paths whose way is remembered, for the next who ask for them."""
+LONGEST_KEPT = 512
+"""Characters of the longest of them, its raw form included."""
+
+Room = TypeVar("Room")
+
+
+class Way(NamedTuple, Generic[Room]):
+    """One path's way."""
+
+    route: str | None
+    """Below the prefix: the gate answers itself."""
+    rooms: Sequence[Room]
+    """Those that have to admit the request."""
+    owners: Sequence[Room]
+    """Where none has to: those whose visitors the site may release there."""
+
+
+class Ways(Generic[Room]):
+    """Tells the way of each path among the `rooms`, in the order of the `areas`."""
+
+    def __init__(self, prefix: str, areas: Areas, rooms: Sequence[Room]) -> None:
+        self._prefix = prefix + "/"
+        self._areas = areas
+        self._rooms = rooms
+        self._kept: dict[tuple[str, bytes, str], Way[Room]] = {}
+
+    def of(self, scope: Scope) -> Way[Room]:
+        """Tell the way of a request's path; all spellings of a path are looked at, once."""
+        asked = scope["path"], scope.get("raw_path") or b"", scope.get("root_path", "")
+        return self._kept.get(asked) or self._find(*asked)
+
+    def _find(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
+        way = self._way(strip_root(path, root_path), raw_path, root_path)
+        if len(path) + len(raw_path) + len(root_path) <= LONGEST_KEPT:
+            if len(self._kept) >= MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[path, raw_path, root_path] = way
+        return way
+
+    def _way(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
+        if path.startswith(self._prefix):
+            return Way(path[len(self._prefix) - 1 :], (), ())
+        rooms = set(self._areas.rooms_of(path))
+        if sent := as_sent(raw_path):
+            rooms.update(self._areas.rooms_of(strip_root(sent, root_path)))
+        owners = (len(self._rooms) > 1 and self._areas.owners_of(path)) or range(len(self._rooms))
+        return Way(None, [self._rooms[at] for at in sorted(rooms)], [self._rooms[at] for at in owners])
