@@ -876,8 +876,8 @@ async def test_who_leaves_makes_room_for_the_next_in_the_same_call(line: MakeLin
 
 
 async def test_the_pace_is_measured_while_a_line_stands(line: MakeLine) -> None:
-    shop = line()
-    waiting = await shop.tickets(20)
+    shop = line(window_size=30)
+    waiting = await shop.tickets(300)
     assert (await shop.look()).rate_per_minute is None
     rates = []
     for second in range(1, 61):
@@ -887,8 +887,8 @@ async def test_the_pace_is_measured_while_a_line_stands(line: MakeLine) -> None:
         await shop.claim(*waiting[: window.called])
         if second < 5:
             assert window.rate_per_minute is None
-    # Three entries in ten seconds, the first of them at once.
-    assert rates[-1] == pytest.approx(18, rel=0.2)
+    # Thirty entries in ten seconds, the first of them at once.
+    assert rates[-1] == pytest.approx(180, rel=0.2)
 
 
 async def test_a_line_that_stands_still_is_told_to(line: MakeLine) -> None:
@@ -913,9 +913,10 @@ async def test_the_first_filling_of_an_empty_site_is_not_its_pace(line: MakeLine
         shop.clock.advance(1)
         window = await shop.look()
         rates.append(window.rate_per_minute)
-        called = waiting[: window.called - len(inside)]
-        await shop.store.claim([(ticket, True) for ticket in called])
-        waiting, inside = waiting[len(called) :], inside + called
+        called = [ticket for ticket in waiting if ticket.number <= window.called]
+        outcomes = await shop.claim(*called)
+        inside += [ticket for ticket, outcome in zip(called, outcomes, strict=True) if outcome == "active"]
+        waiting = [ticket for ticket in waiting if ticket not in inside]
         if second > 30:
             await shop.leave(inside[second])
     assert rates[-1] == pytest.approx(60, rel=0.3)
