@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate simulate-faults mutants faults-under-load audit screenshots bench bench-compare bench-micro model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate simulate-faults scale mutants faults-under-load audit screenshots bench bench-compare bench-micro model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ simulate-faults: $(VENV)/.dev ## N schedules (100,000) of faults under a virtual
 
 simulate: $(VENV)/.dev ## how much of what is free goes unused, in virtual time on the real scripts; PLOT=folder draws it
 	$(BIN)/python -m benchmarks.simulate $(if $(SEED),--seed $(SEED)) $(if $(PLOT),--plot $(PLOT)) $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.simulate.eta $(if $(SEED),--seed $(SEED))
+
+scale: $(VENV)/.dev ## what a line of a million costs, on paper and in virtual time, into docs/scale.md
+	$(BIN)/python -m benchmarks.scale --write docs/scale.md
 
 faults-under-load: $(VENV)/.dev ## joins and visitors inside at full rate while the store is killed, failed over and flushed
 	$(BIN)/python -m tests.under_load $(if $(N),--rounds $(N))

@@ -71,10 +71,10 @@ class Claimed(NamedTuple):
     outcome: str
     pass_ends: int
     entered_at: int
-    turn_at: int = 0
-    """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
     free_in: float = 0.0
     """At the door: in so many seconds there is a place for it; 0 where that is not known."""
+    turn_at: int = 0
+    """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
 
 
 class Synced(NamedTuple):
@@ -381,10 +381,10 @@ def _session(used: Pass) -> tuple[int, str, int, str, int, str, int]:
 
 
 def _claimed(
-    outcome: str, pass_ends: str, entered_at: str, turn_at: str = "0", free_in: str = "0"
+    outcome: str, pass_ends: str, entered_at: str, free_in: str = "0", turn_at: str = "0"
 ) -> Claimed:
-    ends, entered, turn = map(_milliseconds, (pass_ends, entered_at, turn_at))
-    return Claimed(outcome, ends, entered, turn, int(free_in) / 1e6)
+    ends, at = _milliseconds(pass_ends), _milliseconds(entered_at)
+    return Claimed(outcome, ends, at, int(free_in) / 1e6, _milliseconds(turn_at))
 
 
 def _rank(written: str) -> Rank:

@@ -1,10 +1,10 @@
 -- claim: exchanges called tickets for sessions; claiming again finds the same session.
 --
 -- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
--- answer  view, and for each {outcome, when the pass ends, when the session entered, when its turn came, in how long its
---         place comes free}; outcome is "active", "called" (it may ask to enter), "waiting", "door" (called, but no place
---         is free yet) or "expired"; the turn is told to the claim that enters alone, 0 where it came too late to know;
---         in how long to those at the door, 0 where that is not known
+-- answer  view, and for each {outcome, when the pass ends, when the session entered, for "door" how long until its place
+--         comes free, 0 where that is not known, for who has just entered when the turn came, 0 where that is not known};
+--         outcome is "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or
+--         "expired"
 
 local MOST_AT_ONCE = 50
 
@@ -60,11 +60,11 @@ local function take_place(rank, id)
   if not may_enter(rank) then
     redis.call('ZADD', DOOR, 0, rank)
     redis.call('ZADD', ASKED, text(reached), rank)
-    return {'door', 0, 0, 0, room.is_settling and 0 or text(comes_free_in(rank))}
+    return {'door', 0, 0, room.is_settling and 0 or text(comes_free_in(rank))}
   end
   local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, called_at)
   enter(rank, id, ends, false)
-  return {'active', text(ends), text(now), text(turn)}
+  return {'active', text(ends), text(now), 0, text(turn)}
 end
 
 -- Where the pass has run out and only the lease lives, it is renewed, as the pass itself would be.

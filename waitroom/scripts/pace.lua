@@ -14,7 +14,8 @@ local SLOWER_US = 120000000 -- for this long it is said that the line has become
 local QUIET_US = 30000000
 local ENOUGH = 25 -- calls that make a rate: by chance alone they are a fifth more or fewer
 local FILLED = 0.9 -- of the capacity; before, the places that are free only once are filled
-local SURE = 0.15 -- a rate that is off by less is not told anew
+local SUDDEN = {share = 0.3, times = 3} -- what the short measure has to be off by at least, to tell of a change
+local CREEPING = {share = 0.15, times = 2} -- and the long one
 
 -- Windows longer than usual need longer measures: everybody may be called at their beginning.
 local function span_of(usual, intervals)
@@ -81,10 +82,10 @@ end
 
 -- Chance alone makes the square root of what is expected, more or fewer; three times that is hardly ever, twice
 -- seldom enough where the longer measure is the better one in any case.
-local function differs(pace, count, span, times)
+local function differs(pace, count, span, by)
   local expected = pace.told * span / 60000000
   return span >= span_of(LEAST_US, 1) and count > 0
-    and math.abs(count - expected) > math.max(SURE * expected, times * math.sqrt(expected))
+    and math.abs(count - expected) > math.max(by.share * expected, by.times * math.sqrt(expected))
 end
 
 local function stands_still(pace)
@@ -128,12 +129,12 @@ local function follow(pace)
   end
   local newest = newest_mark(pace)
   local recent, recent_span = since(pace, pace.marks[newest])
-  if differs(pace, recent, recent_span, 3) then
+  if differs(pace, recent, recent_span, SUDDEN) then
     for _ = 2, newest do
       table.remove(pace.marks, 1) -- of the time before the change
     end
     tell(pace, rate_of(recent, recent_span))
-  elseif differs(pace, count, span, 2) then
+  elseif differs(pace, count, span, CREEPING) then
     tell(pace, rate_of(count, span))
   end
 end
