@@ -82,6 +82,23 @@ async def test_p3_who_was_called_too_long_ago_stands_at_the_door_and_is_the_next
         assert admitted(await room.decide(late)).latest.number == late.number
 
 
+async def test_who_comes_a_moment_before_the_place_is_free_comes_in_with_that_very_request(
+    settings: Make,
+) -> None:
+    async with opened(settings(window_size=3, window_interval=1, active_window_count=300)) as room:
+        for _ in range(3):
+            await guest_of(room)
+        following = await ticket_of(room)
+
+        async def is_called() -> bool:
+            await room.snapshot.reread()
+            assert room.snapshot.window is not None
+            return room.snapshot.window.called == following.number
+
+        await eventually(is_called)
+        assert (await room.stand(following)).latest is not None
+
+
 async def test_a_turn_that_has_passed_is_told_once_and_the_next_number_takes_its_place(
     settings: Make,
 ) -> None:

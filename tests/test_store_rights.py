@@ -64,7 +64,7 @@ async def live(url: str, room: str) -> None:
         for seconds, called in ((11, three), (21, four)):
             shop.clock.advance(seconds)
             assert (await shop.look()).called == called.number
-        assert await shop.claim(three) == ["door"]
+        assert await shop.claim(four, three) == ["active", "door"]
         assert (await shop.store.look())["at_the_door"] == 1
         await shop.leave(two, four)
         assert await shop.claim(three) == ["active"]

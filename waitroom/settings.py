@@ -190,7 +190,7 @@ class Settings(BaseSettings):
         ge=1,
     )
     claim_seconds: float = _setting(
-        "how long a called place is kept free for its visitor, seconds",
+        "how long a called visitor is expected at most before the next is called, seconds",
         "seconds, from 0.1 to interval × count",
         lambda data: min(90.0, _active(data)),
         shown="90",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.simulate.measures import LATE
 from waitroom import window as arithmetic
+from waitroom.room import LONGEST_HOLD
 from waitroom.store import Claimed
 from waitroom.tickets import Pass, Ticket, pass_of
 from waitroom.window import Tempo, Window
@@ -17,8 +18,6 @@ from waitroom.window import Tempo, Window
 if TYPE_CHECKING:
     from benchmarks.simulate.crowd import Crowd
     from benchmarks.simulate.processes import Process
-
-HOLD = 1.0
 
 BACKGROUND = 60.0
 """Seconds between two looks of a tab in the background."""
@@ -31,7 +30,7 @@ def interval(in_front: int, tempo: Tempo, rate_per_minute: float | None = None) 
 
 
 class Visitor:
-    """One visitor with a number."""
+    """One visitor with a number; `was_away` once it did not ask at the door as often as it was told."""
 
     __slots__ = ("asked_at", "crowd", "in_background", "last_asked_at", "ticket", "was_away")
 
@@ -69,7 +68,7 @@ class Visitor:
         elif now - self.last_asked_at > LATE:
             self.was_away = True
         self.last_asked_at = now
-        self._claim(self.crowd.some_process(), self.crowd.engine.now + round(HOLD * 1e6))
+        self._claim(self.crowd.some_process(), self.crowd.engine.now + round(LONGEST_HOLD * 1e6))
 
     def _claim(self, process: "Process", until: int) -> None:
         """Claim; the gate holds the request where the place is known to come free until then."""

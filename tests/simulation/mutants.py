@@ -130,10 +130,10 @@ MUTANTS = (
         "  local pass_ends = lease_ends - GRACE_US\n",
     ),
     Mutant(
-        "a promise is kept for ever",
-        "scripts/ahead.lua",
-        "  redis.call('ZREMRANGEBYSCORE', PROMISED, '-inf', reached - rules.claim_us)\n",
-        "",
+        "whoever is called comes in, whether there is a place or not",
+        "scripts/claim.lua",
+        "  return room.places > 0 and room.places > count_before(rank, room.places)\n",
+        "  return true\n",
     ),
     Mutant(
         "another history of the server is nothing to it",

@@ -11,7 +11,6 @@ local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans b
 local OLDEST = 90000000 -- nobody is thought to come later
 local AHEAD = {1000000, 4000000} -- so far it is looked ahead
 local MEMORY = 50 -- people whom each span remembers
-local PRIOR, PRIOR_US = 4, 1000000 -- before anything was learned: as if so many had come, in so much time each
 local LEAVING_US = 30000000 -- for so long those who leave are remembered
 local STEP_US, LONGEST_STEP_US = 100000, 1000000 -- how often it is brought up to date, and what one gap counts at most
 local CAUTION = 0.75 -- in standard deviations of what comes free: so many fewer are called, as few should stand at the door
@@ -20,6 +19,10 @@ local SLOWEST = 0.1 -- the share that comes is never believed to be less
 local spans = #AGES
 local FORMAT = '%.0f %.3f %.0f' .. string.rep(' %.3f %.0f', spans)
 
+local function span_end(span)
+  return AGES[span + 1] or OLDEST
+end
+
 local function read_shows(written)
   local shows = {}
   for number in string.gmatch(written or '', '%S+') do
@@ -27,8 +30,8 @@ local function read_shows(written)
   end
   if #shows ~= 3 + 2 * spans then
     shows = {0, 0, LEAVING_US}
-    for span = 1, spans do
-      shows[2 + 2 * span], shows[3 + 2 * span] = PRIOR, PRIOR * PRIOR_US
+    for span = 1, spans do -- as if two had come in each, half of it after its beginning
+      shows[2 + 2 * span], shows[3 + 2 * span] = 2, span_end(span) - AGES[span]
     end
   end
   room.shows = shows
@@ -36,10 +39,6 @@ end
 
 function write_shows()
   return room.learned and string.format(FORMAT, unpack(room.shows)) or kept.shows
-end
-
-local function span_end(span)
-  return AGES[span + 1] or OLDEST
 end
 
 -- How likely it is to come is added up by age: who is at one age comes by another with 1 - exp(-(sum there - sum here)).
@@ -176,7 +175,7 @@ local function count_to_call()
     local called = missing / math.max(SLOWEST, will_come(0, ahead))
     count = math.min(count or called, called)
   end
-  return math.min(math.max(0, room.free, math.floor(count)), waiting)
+  return math.min(math.max(0, room.free, math.floor(count + 0.25)), waiting)
 end
 
 -- Where there is no place now it is enough to look ahead ten times a second: many calls come between.
