@@ -281,6 +281,13 @@ def test_what_is_filled_in_is_what_would_be_rendered(shown: Scene) -> None:
     assert PAGES.render(shown) == rendered
 
 
+def test_words_that_are_filled_in_are_escaped_as_in_any_page(tmp_path: Path) -> None:
+    own = '{"live": {"ahead": {"one": "one & only", "other": "<others> & you"}}}'
+    (tmp_path / "messages.en.json").write_text(own, "utf-8")
+    written = Pages(tmp_path).render(scene()).decode()
+    assert '<span id="label">&lt;others&gt; &amp; you</span>' in written
+
+
 @pytest.mark.parametrize(
     "asks",
     ["{{ number[::-1] }}", "{% if progress_value | int > 0 %}on the way{% endif %}", "{{ data.poll_after }}"],

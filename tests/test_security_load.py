@@ -193,12 +193,18 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
         "Sessions._open": len(sessions._open),
         "Sessions._renewed": len(sessions._renewed),
         "Snapshot.ended": len(room.snapshot.ended),
+        "Patience._watched": sum(len(one._patience._watched) for one in together),
+        "Tokens._verified": len(room.tokens._verified),
+        "Ways._kept": len(gate._ways._kept),
+        "Pages._shapes": len(gate._gates[0]._pages._shapes or ()),
+        "Cookies._rests": len(gate._gates[0].cookies._rests),
     }
 
 
 LASTING = (
     *("WaitingRoom._exchanged", "Sessions._renewed", "Snapshot.ended"),
     *("JoinLimit._order", "JoinLimit._taken", "Memory._epochs", "Counters._counts"),
+    *("Tokens._verified", "Ways._kept", "Pages._shapes", "Cookies._rests"),
 )
 """What outlives its request; the rest is empty when nobody asks any more."""
 

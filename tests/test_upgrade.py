@@ -65,7 +65,7 @@ ADDED = {
     ],
     "waitroom/api.py": [
         ('            "state": "away"', '            "mood": "calm",\n            "state": "away"'),
-        ('        "ahead": place.ahead,', '        "mood": "calm",\n        "ahead": place.ahead,'),
+        ('"ahead": {place.ahead}, ', '"mood": "calm", "ahead": {place.ahead}, '),
     ],
 }
 FIELDS_ADDED = 1

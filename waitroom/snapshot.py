@@ -30,8 +30,8 @@ log: logging.Logger = logging.getLogger("waitroom")
 
 
 @lru_cache(16)  # asked for by each page, and the same until the store is read again
-def _moment(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Snapshot:
@@ -45,7 +45,7 @@ class Snapshot:
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
         self.ended: dict[str, int] = {}
-        self.late_by = 0.0
+        self.late_by: float = 0.0
         """By how much this process's loop was late the last time, in seconds: it has more to do than it can."""
         self._store = store
         self._sync_seconds = sync_seconds
@@ -74,9 +74,8 @@ class Snapshot:
         return int(self._offset_ms + time.monotonic() * 1000)
 
     def read_at(self) -> datetime:
-        """When the window was read, by the store's clock, to the second."""
-        at = self.window.at if self.window else self.now()
-        return _moment(at // 1000)
+        """When the window was read, by the store's clock."""
+        return _moment(self.window.at if self.window else self.now())
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""
