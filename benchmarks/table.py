@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.results import Cost, Latency, Results, Spread, Waiting, differences, ratios
+from benchmarks.results import Cost, Flash, Latency, Results, Spread, Waiting, differences, ratios
 
 Row = Sequence[str]
 
@@ -17,6 +17,8 @@ def report(results: Results) -> str:
         parts.append(grid(LATENCY_HEAD, _latency_rows(results.latencies)))
     if results.waiting:
         parts.append(grid(WAITING_HEAD, map(_waiting_row, results.waiting)))
+    if results.flashes:
+        parts.append(grid(FLASH_HEAD, map(_flash_row, results.flashes)))
     return "\n".join(parts)
 
 
@@ -85,3 +87,44 @@ WAITING_HEAD = (
 def _waiting_row(one: Waiting) -> Row:
     sizes = [f"{size:,}" for size in (one.waiting, one.keys, one.used, one.sorted_set)]
     return [*sizes, *(Spread.of(samples).text() for samples in (one.status, one.window, one.bare))]
+
+
+FLASH_HEAD = (
+    "crowd",
+    "median, ms",
+    "p99, ms",
+    "longest, ms",
+    "all answered, s",
+    "µs of CPU, gate",
+    "µs, store",
+    "store calls",
+    "memory, MB",
+    "grows by, KB each",
+    "refused",
+    "lost",
+    "sent again",
+)
+
+
+def _flash_row(one: Flash) -> Row:
+    latencies = [
+        Spread.of([s * 1000 for s in samples]).text(0) for samples in (one.p50, one.p99, one.longest)
+    ]
+    costs = [Spread.of(samples) for samples in (one.gate, one.store, one.calls)]
+    each = Spread.of([grown / one.connections / 1000 for grown in one.grown])
+    counts = [f"{max(samples):,}" for samples in (one.refused, one.lost, one.resent)]
+    return [
+        _crowd(one),
+        *latencies,
+        Spread.of(one.answered).text(2),
+        *(f"{costs[0].median:.0f}", f"{costs[1].median:.1f}", f"{costs[2].median:.3f}"),
+        f"{Spread.of([memory / 1e6 for memory in one.memory]).median:.0f}",
+        f"{each.median:.1f}",
+        *counts,
+    ]
+
+
+def _crowd(one: Flash) -> str:
+    flags = f" `{one.flags}`" if one.flags else ""
+    again = ", asking on" if one.again else ""
+    return f"{one.server}{flags}: {one.connections:,} in {one.seconds:g} s{again}"
