@@ -16,14 +16,14 @@ from benchmarks import wrk
 from benchmarks.cases import FULL, SMALL, all_cases, all_sites, all_stores, credentials
 from benchmarks.compare import compare
 from benchmarks.crowd import latencies
-from benchmarks.flash import Crowds, flashes
+from benchmarks.flash import SOMAXCONN, Crowds, flashes
 from benchmarks.machine import Cores, described
 from benchmarks.measure import Plan, measure
 from benchmarks.page import write_page
 from benchmarks.pictures import draw
 from benchmarks.results import Results
 from benchmarks.servers import installed
-from benchmarks.table import machine, report
+from benchmarks.table import flash_report, machine, report
 from benchmarks.waiting import LENGTHS, lines_of
 
 PARTS = ("costs", "crowd", "waiting", "flash")
@@ -73,6 +73,7 @@ def run(told: argparse.Namespace, results: Results) -> None:
         if "waiting" in told.parts:
             results.waiting = lines_of(told.waiting, told.servers[0], plan)
         if "flash" in told.parts:
+            results.settings["somaxconn"] = SOMAXCONN.read_text().strip()
             crowds = Crowds(told.flash, told.flash_seconds, told.flash_at_once)
             flashes(told.servers, crowds, plan, results.flashes)
     results.settings["load as it ended, its own 2 included"] = _load()
@@ -90,7 +91,7 @@ def _costs(told: argparse.Namespace, plan: Plan, results: Results) -> None:
 
 
 def _keep(told: argparse.Namespace, results: Results) -> None:
-    print(f"{machine(results)}\n{report(results)}")
+    print("\n".join(filter(None, (machine(results), report(results), flash_report(results)))))
     if told.write:
         write_page(told.write, results)
     if told.plots and results.waiting:

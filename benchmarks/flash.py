@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -25,12 +26,11 @@ from benchmarks.wrk import BenchmarkError
 
 AT_ONCE = 0.1
 """Seconds in which a client on one core opens thousands of connections."""
-OTHER_LIMITS = {
-    "uvicorn, uvloop": "--backlog 16384",
-    "uvicorn, asyncio": "--backlog 256",
-    "granian": "--backlog 1024 --backpressure 1024",
-}
-"""What else a server could be started with: more or less than what it has in the other rows."""
+LONG_QUEUE = "--backlog 16384"
+"""More than `net.core.somaxconn` allows on most systems, so that this is the limit."""
+OWN_LIMITS = "--backlog 1024 --backpressure 1024"
+"""What granian has where nothing is said."""
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 SETTINGS: dict[str, Any] = {"room": "flash", "window_size": 1, "window_interval": 86_400, "capacity": 1}
 """A line from the second visitor on; all else is as a site has it by default."""
 
@@ -50,7 +50,11 @@ class Crowds:
         yield Flash(kind, "", self.connections, self.seconds, again=False)
         yield Flash(kind, "", self.at_once, AT_ONCE, again=False)
         yield Flash(kind, "", self.at_once, AT_ONCE, again=True)
-        yield Flash(kind, OTHER_LIMITS[kind], self.at_once, AT_ONCE, again=False)
+        yield Flash(kind, "", self.connections, AT_ONCE, again=False)
+        if kind == "granian":
+            yield Flash(kind, OWN_LIMITS, self.at_once, AT_ONCE, again=False)
+        else:
+            yield Flash(kind, LONG_QUEUE, self.connections, AT_ONCE, again=False)
 
 
 def flashes(kinds: Sequence[str], crowds: Crowds, plan: Plan, found: list[Flash]) -> None:
@@ -84,7 +88,7 @@ def _take(one: Flash, plan: Plan) -> None:
         one.memory.append(memory)
         one.grown.append(where.peak_memory() - memory)
         issued = int(httpx.get(f"{where.url}{API}/window", timeout=30).json()["issued"])
-    _hold(one, met, issued)
+    hold_crowd(one, met, issued)
     _add(one, met, issued)
 
 
@@ -102,7 +106,7 @@ def _come(one: Flash, where: Server, core: int) -> dict[str, Any]:
     return met
 
 
-def _hold(one: Flash, met: dict[str, Any], issued: int) -> None:
+def hold_crowd(one: Flash, met: dict[str, Any], issued: int) -> None:
     """Raise BenchmarkError where a connection broke, or a number was given twice or went astray."""
     numbers = met["numbers"]
     who = f"{one.server} {one.flags}".strip()

@@ -96,11 +96,10 @@ class Crowd:
             return False
         except OSError as error:
             return self._fails(one, type(error).__name__)
+        if one.answered:
+            return self._look_again(one, got)
         if not got:
             return self._fails(one, "closed")
-        if one.answered:
-            self._look_again(one, got)
-            return False
         one.answer += got
         if not _is_whole(one.answer):
             return False
@@ -109,17 +108,22 @@ class Crowd:
             one.socket.send(LOOK)
         return True
 
-    def _look_again(self, one: Newcomer, got: bytes) -> None:
+    def _look_again(self, one: Newcomer, got: bytes) -> bool:
         one.later += got
-        if _is_whole(one.later):
+        if got and _is_whole(one.later):
             one.later = b""
             one.socket.send(LOOK)
+        elif not got and self.again:  # else it may be closed: nobody asks it any more
+            self.errors["closed later"] += 1
+        return False
 
     def _fails(self, one: Newcomer, why: str) -> bool:
+        """Count what went wrong; tells whether it had not been answered before."""
         self.errors[why] += 1
-        had_come = bool(one.answered)
-        one.answer, one.answered = b"", time.perf_counter()
-        return not had_come
+        was_answered = bool(one.answered)
+        one.answered = one.answered or time.perf_counter()
+        one.answer = one.answer if was_answered else b""
+        return not was_answered
 
     def _told(self) -> dict[str, Any]:
         answered = [one for one in self.all if one.answer and one.answered]

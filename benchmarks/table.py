@@ -8,7 +8,7 @@ Row = Sequence[str]
 
 
 def report(results: Results) -> str:
-    """Write all tables of a run."""
+    """Write all tables of a run but that of `flash_report`; nothing where it has measured nothing of them."""
     parts = []
     for server in dict.fromkeys(cost.server for cost in results.costs):
         rows = [_cost_row(results, cost) for cost in results.costs if cost.server == server]
@@ -17,9 +17,12 @@ def report(results: Results) -> str:
         parts.append(grid(LATENCY_HEAD, _latency_rows(results.latencies)))
     if results.waiting:
         parts.append(grid(WAITING_HEAD, map(_waiting_row, results.waiting)))
-    if results.flashes:
-        parts.append(grid(FLASH_HEAD, map(_flash_row, results.flashes)))
     return "\n".join(parts)
+
+
+def flash_report(results: Results) -> str:
+    """Write the table of flash crowds; nothing where none was measured."""
+    return grid(FLASH_HEAD, map(_flash_row, results.flashes)) if results.flashes else ""
 
 
 def machine(results: Results) -> str:
