@@ -1,8 +1,8 @@
 """Newcomers who all come at once: each opens a connection, takes a number, and keeps the connection.
 
 A process of its own, `python -m benchmarks.newcomers PORT COUNT SECONDS [again]`, so that its core can be another than
-the server's; it prints what they met, as JSON. With `again` each who has a number goes on asking for `/window` until
-all have one. One thread over epoll: looking after somebody takes it some 50 µs, a fraction of what the server needs.
+the server's; it prints what they met, as JSON. With `again` each who has a number goes on asking for `/window`, until
+all have one or ASKING_SECONDS are over. One thread over epoll: looking after somebody takes it some 100 µs.
 """
 
 import gc
@@ -20,6 +20,7 @@ from benchmarks.visitors import API
 
 DEADLINE = 60
 """Seconds in which all have to be answered: longer than TCP tries to reach a listener that does not accept."""
+ASKING_SECONDS = 5
 AT_A_TIME = 16
 """Most connections that are opened before those who were answered are looked after."""
 SPARE_FILES = 100
@@ -52,6 +53,7 @@ class Crowd:
     count: int
     seconds: float
     again: bool = False
+    asking_until: float = 0.0
     all: list[Newcomer] = field(default_factory=list)
     errors: "Counter[str]" = field(default_factory=Counter)
     busiest: float = 0.0
@@ -62,6 +64,7 @@ class Crowd:
         by_file: dict[int, Newcomer] = {}
         with select.epoll() as epoll:
             began = time.perf_counter()
+            self.asking_until = began + ASKING_SECONDS if self.again else began
             left = self.count
             while left and (passed := time.perf_counter() - began) < DEADLINE:
                 due = min(self.count, 1 + int(passed / self.seconds * self.count), len(self.all) + AT_A_TIME)
@@ -104,17 +107,18 @@ class Crowd:
         if not _is_whole(one.answer):
             return False
         one.answered = time.perf_counter()
-        if self.again:
+        if one.answered < self.asking_until:
             one.socket.send(LOOK)
         return True
 
     def _look_again(self, one: Newcomer, got: bytes) -> bool:
         one.later += got
-        if got and _is_whole(one.later):
-            one.later = b""
-            one.socket.send(LOOK)
-        elif not got and self.again:  # else it may be closed: nobody asks it any more
-            self.errors["closed later"] += 1
+        if time.perf_counter() < self.asking_until:
+            if not got:
+                self.errors["closed while asking"] += 1
+            elif _is_whole(one.later):
+                one.later = b""
+                one.socket.send(LOOK)
         return False
 
     def _fails(self, one: Newcomer, why: str) -> bool:

@@ -113,14 +113,17 @@ def _flash_row(one: Flash) -> Row:
     latencies = [
         Spread.of([s * 1000 for s in samples]).text(0) for samples in (one.p50, one.p99, one.longest)
     ]
-    costs = [Spread.of(samples) for samples in (one.gate, one.store, one.calls)]
+    costs = [Spread.of(samples).median for samples in (one.gate, one.store, one.calls)]
+    digits = (0, 1, 3)
+    # Where they ask on, most of it was for something else than numbers.
+    cells = ["–" if one.again else f"{cost:.{after}f}" for cost, after in zip(costs, digits, strict=True)]
     each = Spread.of([grown / one.connections / 1000 for grown in one.grown])
     counts = [f"{max(samples):,}" for samples in (one.refused, one.lost, one.resent)]
     return [
         _crowd(one),
         *latencies,
         Spread.of(one.answered).text(2),
-        *(f"{costs[0].median:.0f}", f"{costs[1].median:.1f}", f"{costs[2].median:.3f}"),
+        *cells,
         f"{Spread.of([memory / 1e6 for memory in one.memory]).median:.0f}",
         f"{each.median:.1f}",
         *counts,
@@ -129,5 +132,5 @@ def _flash_row(one: Flash) -> Row:
 
 def _crowd(one: Flash) -> str:
     flags = f" `{one.flags}`" if one.flags else ""
-    again = ", asking on" if one.again else ""
+    again = ", who ask on" if one.again else ""
     return f"{one.server}{flags}: {one.connections:,} in {one.seconds:g} s{again}"
