@@ -89,6 +89,8 @@ def _take(one: Flash, plan: Plan) -> None:
         one.grown.append(where.peak_memory() - memory)
         issued = int(httpx.get(f"{where.url}{API}/window", timeout=30).json()["issued"])
     hold_crowd(one, met, issued)
+    if met["statuses"].keys() != {"201"}:
+        plan.say(f"not all have a number: {met['statuses']}")
     _add(one, met, issued)
 
 

@@ -156,7 +156,7 @@ def _is_whole(answer: bytes) -> bool:
 def _status(answer: bytes) -> str:
     """The status, and of a refusal also its kind."""
     status = answer.split(b" ", 2)[1].decode()
-    kind = answer.partition(b'"type":"')[2].partition(b'"')[0].decode()
+    kind = answer.partition(b'"type": "')[2].partition(b'"')[0].decode()
     return f"{status} {kind}".strip()
 
 
