@@ -63,7 +63,7 @@ model: $(VENV)/.dev ## search how a room survives what its store loses, state by
 screenshots: $(VENV)/.dev ## draw the README's pictures from a running gate, with the Chromium found here
 	$(BIN)/python -m tests.screenshots docs/images
 
-bench: $(VENV)/.dev ## what the gate costs, on real servers driven by wrk; ARGS='run --help' lists the options, some 25 minutes
+bench: $(VENV)/.dev ## what the gate costs, on real servers driven by wrk; ARGS='run --help' lists the options, some 30 minutes
 	$(BIN)/python -m benchmarks $(or $(ARGS),run $(if $(JSON),--json $(JSON)) $(if $(WRITE),--write docs/performance.md --plots docs/images))
 
 bench-compare: $(VENV)/.dev ## two runs of `make bench JSON=…`, A and B: what changed by more than noise

@@ -16,16 +16,17 @@ from benchmarks import wrk
 from benchmarks.cases import FULL, SMALL, all_cases, all_sites, all_stores, credentials
 from benchmarks.compare import compare
 from benchmarks.crowd import latencies
+from benchmarks.flash import SOMAXCONN, Crowds, flashes
 from benchmarks.machine import Cores, described
 from benchmarks.measure import Plan, measure
 from benchmarks.page import write_page
 from benchmarks.pictures import draw
 from benchmarks.results import Results
 from benchmarks.servers import installed
-from benchmarks.table import machine, report
+from benchmarks.table import flash_report, machine, report
 from benchmarks.waiting import LENGTHS, lines_of
 
-PARTS = ("costs", "crowd", "waiting")
+PARTS = ("costs", "crowd", "waiting", "flash")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -71,6 +72,10 @@ def run(told: argparse.Namespace, results: Results) -> None:
                 results.latencies += latencies(kind, told.pollers, told.poll_seconds, longer)
         if "waiting" in told.parts:
             results.waiting = lines_of(told.waiting, told.servers[0], plan)
+        if "flash" in told.parts:
+            results.settings["somaxconn"] = SOMAXCONN.read_text().strip()
+            crowds = Crowds(told.flash, told.flash_seconds, told.flash_at_once)
+            flashes(told.servers, crowds, plan, results.flashes)
     results.settings["load as it ended, its own 2 included"] = _load()
 
 
@@ -86,7 +91,7 @@ def _costs(told: argparse.Namespace, plan: Plan, results: Results) -> None:
 
 
 def _keep(told: argparse.Namespace, results: Results) -> None:
-    print(f"{machine(results)}\n{report(results)}")
+    print("\n".join(filter(None, (machine(results), report(results), flash_report(results)))))
     if told.write:
         write_page(told.write, results)
     if told.plots and results.waiting:
@@ -118,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--poll-seconds", type=float, default=5, help="between two polls of one (5)")
     asked.add_argument("--crowd-seconds", type=float, default=10, help="of each measurement beside them (10)")
     asked.add_argument("--waiting", type=int, nargs="+", default=LENGTHS, help="lengths of the line")
+    asked.add_argument("--flash", type=int, default=5000, help="connections that come within seconds (5000)")
+    asked.add_argument("--flash-seconds", type=float, default=2, help="in which they come (2)")
+    asked.add_argument("--flash-at-once", type=int, default=2000, help="connections that come at once (2000)")
     asked.add_argument("--small", action="store_true", help="few visitors: a try of the tool itself")
     asked.add_argument("--json", type=Path, help="a file to keep the figures in")
     again = commands.add_parser("report", help="a file that --json has written")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 from benchmarks import sites, visitors
 from benchmarks.measure import Plan
@@ -19,7 +20,7 @@ ROOM = "crowd"
 INSIDE = 8
 PAUSE = 0.02
 """Seconds between two requests of a visitor inside: 400 requests in a second from all of them."""
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "room": ROOM,
     "capacity": INSIDE,
     "session_seconds": 86_400,

@@ -66,6 +66,16 @@ def _seconds(process: psutil.Process) -> float:
         return times.user + times.system
 
 
+def peak_memory(pid: int) -> int:
+    """Most bytes that a process and its children have had in memory so far, each by itself."""
+    return sum(_peak(process) for process in family(pid))
+
+
+def _peak(process: psutil.Process) -> int:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+
+
 def described() -> dict[str, str]:
     """What a figure depends on besides the code: it stands beside the figures."""
     facts = {

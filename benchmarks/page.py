@@ -3,16 +3,22 @@
 from pathlib import Path
 
 from benchmarks.results import Results
-from benchmarks.table import machine, report
+from benchmarks.table import flash_report, machine, report
 from benchmarks.wrk import BenchmarkError
 
 BEGIN, END = "<!-- figures: written by `make bench WRITE=1` -->\n", "<!-- end of figures -->"
+FLASH_BEGIN = "<!-- figures of a flash crowd: written by `make bench WRITE=1` -->\n"
+"""They have a place of their own: a run may have measured only them, or all else."""
 
 
 def write_page(page: Path, results: Results) -> None:
-    """Put a run's tables in place of the ones before. Raises BenchmarkError where the page has no marks."""
-    before, found, rest = page.read_text("utf-8").partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise BenchmarkError(f"{page} has no marks to write between: {BEGIN.strip()} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{machine(results)}\n{report(results)}\n{END}{after}", "utf-8")
+    """Put a run's tables in place of the ones before. Raises BenchmarkError where the page has no marks for them."""
+    text = page.read_text("utf-8")
+    for begin, tables in ((BEGIN, report(results)), (FLASH_BEGIN, flash_report(results))):
+        if tables:
+            before, found, rest = text.partition(begin)
+            _, ended, after = rest.partition(END)
+            if not (found and ended):
+                raise BenchmarkError(f"{page} has no marks to write between: {begin.strip()} and {END}")
+            text = f"{before}{begin}\n{machine(results)}\n{tables}\n{END}{after}"
+    page.write_text(text, "utf-8")

@@ -76,6 +76,43 @@ class Waiting:
 
 
 @dataclass
+class Flash:
+    """How many came at once and what they met, one sample for each repeat; times are seconds from `connect()`.
+
+    `gate`, `store` and `calls` are those of Cost, for each number taken; `memory` is the most bytes that the gate's
+    processes had before the crowd, `grown` how many more they had with it.
+    """
+
+    server: str
+    flags: str
+    connections: int
+    seconds: float
+    """In which their connections were opened."""
+    again: bool
+    """Whether each who had a number went on asking."""
+    p50: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    longest: list[float] = field(default_factory=list)
+    p99_sent: list[float] = field(default_factory=list)
+    """From the sending of the request."""
+    answered: list[float] = field(default_factory=list)
+    """From the first connection to the last answer."""
+    gate: list[float] = field(default_factory=list)
+    store: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+    grown: list[int] = field(default_factory=list)
+    resent: list[int] = field(default_factory=list)
+    """Connections for which the kernel had to send something again, as the server's queue was full."""
+    refused: list[int] = field(default_factory=list)
+    """Answers other than a number."""
+    lost: list[int] = field(default_factory=list)
+    """Numbers that the store gave and nobody got."""
+    busiest: list[float] = field(default_factory=list)
+    """The longest that an answer may have lain unread in the client."""
+
+
+@dataclass
 class Results:
     """One run."""
 
@@ -84,6 +121,7 @@ class Results:
     costs: list[Cost] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
+    flashes: list[Flash] = field(default_factory=list)
 
     def cost(self, server: str, case: str) -> Cost | None:
         """Find what a case took on a server."""
@@ -110,6 +148,7 @@ class Results:
             [Cost(**one) for one in told["costs"]],
             [Latency(**one) for one in told["latencies"]],
             [Waiting(**one) for one in told["waiting"]],
+            [Flash(**one) for one in told.get("flashes", [])],
         )
 
 

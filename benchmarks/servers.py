@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from benchmarks.machine import ROOT, Cores, cpu_seconds, pin
+from benchmarks.machine import ROOT, Cores, cpu_seconds, peak_memory, pin
 from tests.gates import free_port, started
 from tests.stores import valkey
 from waitroom.settings import Settings
@@ -101,6 +101,10 @@ class Server:
         """CPU time that its processes have taken."""
         return cpu_seconds(self.pid)
 
+    def peak_memory(self) -> int:
+        """Most bytes that its processes have had in memory so far."""
+        return peak_memory(self.pid)
+
     def most_syncs(self, seconds: float) -> int:
         """How often its gate may have read the store's state in that time, whatever was asked of it."""
         return ceil(seconds / self.sync_seconds) + 1
@@ -108,12 +112,17 @@ class Server:
 
 @contextmanager
 def server(
-    kind: str, app: Callable[..., object], cores: Cores, behind: Store | None = None, **settings: Any
+    kind: str,
+    app: Callable[..., object],
+    cores: Cores,
+    behind: Store | None = None,
+    flags: str = "",
+    **settings: Any,
 ) -> Iterator[Server]:
-    """Start one of SERVERS with one of the sites; keywords are the gate's settings."""
+    """Start one of SERVERS with one of the sites, and with flags of its own; keywords are the gate's settings."""
     port = free_port()
     factory = [] if app.__name__ == "bare" else ["--factory"]
-    command = [sys.executable, *SERVERS[kind].split(), *factory]
+    command = [sys.executable, *SERVERS[kind].split(), *flags.split(), *factory]
     command += [f"benchmarks.sites:{app.__name__}", "--port", str(port)]
     if behind is not None:
         settings |= {"redis_url": behind.url, "secret": SECRET}

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.results import Cost, Latency, Results, Spread, Waiting, differences, ratios
+from benchmarks.results import Cost, Flash, Latency, Results, Spread, Waiting, differences, ratios
 
 Row = Sequence[str]
 
 
 def report(results: Results) -> str:
-    """Write all tables of a run."""
+    """Write all tables of a run but that of `flash_report`; nothing where it has measured nothing of them."""
     parts = []
     for server in dict.fromkeys(cost.server for cost in results.costs):
         rows = [_cost_row(results, cost) for cost in results.costs if cost.server == server]
@@ -18,6 +18,11 @@ def report(results: Results) -> str:
     if results.waiting:
         parts.append(grid(WAITING_HEAD, map(_waiting_row, results.waiting)))
     return "\n".join(parts)
+
+
+def flash_report(results: Results) -> str:
+    """Write the table of flash crowds; nothing where none was measured."""
+    return grid(FLASH_HEAD, map(_flash_row, results.flashes)) if results.flashes else ""
 
 
 def machine(results: Results) -> str:
@@ -85,3 +90,47 @@ WAITING_HEAD = (
 def _waiting_row(one: Waiting) -> Row:
     sizes = [f"{size:,}" for size in (one.waiting, one.keys, one.used, one.sorted_set)]
     return [*sizes, *(Spread.of(samples).text() for samples in (one.status, one.window, one.bare))]
+
+
+FLASH_HEAD = (
+    "crowd",
+    "median, ms",
+    "p99, ms",
+    "longest, ms",
+    "all answered, s",
+    "µs of CPU, gate",
+    "µs, store",
+    "store calls",
+    "memory, MB",
+    "grows by, KB each",
+    "refused",
+    "lost",
+    "sent again",
+)
+
+
+def _flash_row(one: Flash) -> Row:
+    latencies = [
+        Spread.of([s * 1000 for s in samples]).text(0) for samples in (one.p50, one.p99, one.longest)
+    ]
+    costs = [Spread.of(samples).median for samples in (one.gate, one.store, one.calls)]
+    digits = (0, 1, 3)
+    # Where they ask on, most of it was for something else than numbers.
+    cells = ["–" if one.again else f"{cost:.{after}f}" for cost, after in zip(costs, digits, strict=True)]
+    each = Spread.of([grown / one.connections / 1000 for grown in one.grown])
+    counts = [f"{max(samples):,}" for samples in (one.refused, one.lost, one.resent)]
+    return [
+        _crowd(one),
+        *latencies,
+        Spread.of(one.answered).text(2),
+        *cells,
+        f"{Spread.of([memory / 1e6 for memory in one.memory]).median:.0f}",
+        f"{each.median:.1f}",
+        *counts,
+    ]
+
+
+def _crowd(one: Flash) -> str:
+    flags = f" `{one.flags}`" if one.flags else ""
+    again = ", who ask on" if one.again else ""
+    return f"{one.server}{flags}: {one.connections:,} in {one.seconds:g} s{again}"

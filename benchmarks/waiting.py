@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import redis
 
@@ -22,7 +23,7 @@ LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
 POLLING = 500
 """Visitors whose polls are measured: the last in line."""
 BATCH = 500
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "room": ROOM,
     "window_size": 1,
     "window_interval": 86_400,

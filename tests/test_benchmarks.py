@@ -14,16 +14,20 @@ from benchmarks import wrk
 from benchmarks.__main__ import main
 from benchmarks.cases import Case
 from benchmarks.compare import compare
+from benchmarks.flash import hold_crowd
 from benchmarks.measure import hold_to
-from benchmarks.page import BEGIN, END
+from benchmarks.page import BEGIN, END, FLASH_BEGIN
 from benchmarks.plots import Line, plot
-from benchmarks.results import Cost, Results
+from benchmarks.results import Cost, Flash, Results
 from benchmarks.wrk import BenchmarkError, Counted, Load
 from tests.stores import missing
 
 ROOT = Path(__file__).parent.parent
 SHORTLY = "--small --seconds 0.2 --warm-up 0 --repeats 1 --waiting 600 1200"
 FEW_POLLERS = "--pollers 20 --poll-seconds 1 --crowd-seconds 0.5"
+SMALL_FLASH = "--flash 300 --flash-seconds 0.5 --flash-at-once 200"
+
+FLASHES = [(300, False), (200, False), (200, True), (300, False), (300, False)]
 
 
 def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -37,10 +41,11 @@ def test_every_case_is_measured_and_written_down(tmp_path: Path) -> None:
     if shutil.which("wrk") is None:
         missing("wrk")
     page, kept = tmp_path / "page.md", tmp_path / "kept.json"
-    page.write_text(f"before\n{BEGIN}old figures\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}old figures\n{END}\n{FLASH_BEGIN}old figures\n{END}\nafter\n")
     asked = [
         *SHORTLY.split(),
         *FEW_POLLERS.split(),
+        *SMALL_FLASH.split(),
         "--servers",
         "uvicorn, uvloop",
         "--json",
@@ -54,11 +59,15 @@ def test_every_case_is_measured_and_written_down(tmp_path: Path) -> None:
     assert {one.case: len(one.gate) for one in results.costs} == dict.fromkeys(cases_told(done.stdout), 1)
     assert [one.polling for one in results.latencies] == [0, 20]
     assert [one.waiting for one in results.waiting] == [600, 1200]
+    # That nobody was without an answer and no number was given twice, the run itself has seen to.
+    assert [(one.connections, one.again) for one in results.flashes] == FLASHES
+    assert all(len(one.refused) == 1 and one.lost <= one.refused for one in results.flashes)
     written = page.read_text()
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "old figures" not in written
     assert "| POST /join |" in written
+    assert "| uvicorn, uvloop: 300 in 0.5 s |" in written
     assert {one.name for one in tmp_path.glob("*.svg")} == {"cost-per-poll.svg", "store-memory.svg"}
     # The store is asked for numbers, for many at a time, and for nothing else that is measured.
     calls = {one.case: one.calls[0] for one in results.costs}
@@ -143,3 +152,32 @@ def test_the_page_has_its_figures() -> None:
     figures = page.partition(BEGIN)[2].partition(END)[0]
     assert "| POST /join |" in figures
     assert "| 1,000,000 |" in figures
+    flash = page.partition(FLASH_BEGIN)[2].partition(END)[0]
+    assert ": 5,000 in 2 s |" in flash
+
+
+def crowd(*numbers: int, **more: object) -> dict[str, object]:
+    return {"numbers": list(numbers), "errors": {}, "statuses": {"201": len(numbers)}, **more}
+
+
+FOUR = Flash("granian", "", 4, 1.0, again=False)
+
+
+@pytest.mark.parametrize(
+    ("met", "issued", "wrong"),
+    [
+        (crowd(1, 2, 3, 3), 4, "4 numbers were given, 3 different ones"),
+        (crowd(1, 2, 3, 5), 4, "4 numbers were issued, 4 given, from 1 to 5"),
+        (crowd(1, 2, 3, 4), 5, "5 numbers were issued, 4 given"),
+        # One was refused, and two numbers are nobody's.
+        (crowd(1, 2, 5), 5, "5 numbers were issued, 3 given"),
+        (crowd(1, 2, 3, errors={"ConnectionResetError": 1}), 4, "some failed: .*ConnectionResetError"),
+    ],
+)
+def test_a_crowd_whose_numbers_are_not_right_ends_a_run(
+    met: dict[str, object], issued: int, wrong: str
+) -> None:
+    hold_crowd(FOUR, crowd(1, 2, 3, 4), 4)
+    hold_crowd(FOUR, crowd(1, 2, 4), 4)
+    with pytest.raises(BenchmarkError, match=wrong):
+        hold_crowd(FOUR, met, issued)
