@@ -417,3 +417,19 @@ async def test_the_site_is_told_who_is_there(settings: Make) -> None:
             "id",
             1.5,
         )
+
+
+async def test_p1_a_called_visitor_comes_in_without_the_store_only_while_the_place_is_sure(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called with a place to be had as the store was seen last: for half of `claim_seconds` after that."""
+    async with opened(settings(capacity=1, claim_seconds=60)) as room:
+        called = await ticket_of(room)
+        await room.snapshot.reread()
+        window = room.snapshot.window
+        assert window is not None
+        assert window.sure is not None
+        room.snapshot.lose(StoreError("gone"))
+        for seconds, comes_in in ((29, True), (31, False)):
+            monkeypatch.setattr(room.snapshot, "now", lambda seconds=seconds: window.at + seconds * 1000)
+            assert isinstance(room.outage.decide(called), Admitted) is comes_in

@@ -6,7 +6,7 @@ from typing import Any
 
 from waitroom.errors import StoreError
 
-TURNS_OF_GRACE = 5
+TURNS_OF_GRACE = 20
 """Turns of the loop: a busy one may have the answer in its socket already. That is this process late, not the store."""
 LATE = "the store did not answer in time"
 
