@@ -267,9 +267,13 @@ async def beside(
     send: Send,
     site: ASGIApp,
     outermost: bool = True,
+    inside: Scope | None = None,
 ) -> None:
-    """Pass a request on that takes no place. The site may release the visitor from it all the same: that ends the
-    sessions which the request carries passes of, and takes nobody out of a line."""
+    """Pass a request on that takes no place; the site sees what is `inside`, if it is not the scope itself.
+
+    It may release the visitor from it all the same: that ends the sessions which the request carries passes of, and
+    takes nobody out of a line.
+    """
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_told(message: Message, kept: Extra) -> None:
@@ -291,7 +295,7 @@ async def beside(
         return send(message)
 
     try:
-        await site(scope, receive, send_on)
+        await site(scope if inside is None else inside, receive, send_on)
     finally:
         for gate, session in ended:
             await gate.release(session)

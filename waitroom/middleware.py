@@ -129,11 +129,11 @@ class WaitingRoomMiddleware:
             return
         gates = self._in_the_way(scope, way)
         if not gates:
-            await beside(way.owners, scope, receive, send, self._site)
+            await beside(way.owners, scope, receive, send, self._app, inside=self._stripper.strip(scope))
             return
         gate = gates[0]
         known, others = gate.carried.glance(scope)
-        if len(gates) == 1 and gate.is_settled(known, scope) and self._stripper.leaves(others):
+        if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
             inside = gate.inside(scope, known, others)
             await gate.serve(scope, inside, receive, send, self._app, known, known)
             return

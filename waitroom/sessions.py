@@ -83,19 +83,19 @@ class Sessions:
         Where it says no, `latest`, `is_valid`, `renew_soon` and `revive` look closer.
         """
         snapshot = self._snapshot
-        window = snapshot.window
-        left = presented.expires_at - snapshot.now()
+        now, window = snapshot.steady_now(), snapshot.window
+        if now is None or window is None or presented.first:
+            return False
+        newest = window.epochs[-1]
+        left = presented.expires_at - now
         return (
             presented.lease_ms / 2 <= left <= presented.lease_ms + SKEW_MS
-            and not presented.first
-            and snapshot.is_fresh()
-            and snapshot.away_since is None
             and presented.id not in snapshot.ended
             and presented.id not in self._renewed
-            and window is not None
             and presented.generation == window.generation
-            and presented.known_in == window.newest.name
-            and window.covers(presented, called=True)
+            and presented.epoch == newest.name
+            and presented.number <= newest.called
+            and not presented.confirmed
         )
 
     async def revive(self, expired: Pass) -> Pass | None:

@@ -127,6 +127,12 @@ class Snapshot:
         is_kept = self._task is not None and not self._task.done()
         return is_kept and now - self._read_at <= 2 * self._sync_seconds
 
+    def steady_now(self) -> float | None:
+        """Tell the store's clock in ms, where the snapshot is fresh and the store there; None: look closer."""
+        if not self.is_fresh() or self.away_since is not None or self._offset_ms is None:
+            return None
+        return self._offset_ms + self._used_at * 1000
+
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
