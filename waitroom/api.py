@@ -73,7 +73,6 @@ class Api:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
         credential = await self._carried.read(scope)
         if self.room.busy.turns_away(credential):
-            self.room.counters.add("turned_away")
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
             standing = await self.room.join(credential, self.asker(scope))

@@ -1,5 +1,6 @@
 """When this process is beyond its limit, and whom it turns away then, before anything is written about them."""
 
+from waitroom.counters import Counters
 from waitroom.places import status_of
 from waitroom.snapshot import Snapshot
 from waitroom.store import Joined
@@ -16,9 +17,12 @@ MOST_JOINING = 10_000
 class Busy:
     """Looks at one process as it is now."""
 
-    def __init__(self, snapshot: Snapshot, joins: Together[tuple[str, str], tuple[Window, Joined]]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, joins: Together[tuple[str, str], tuple[Window, Joined]], counters: Counters
+    ) -> None:
         self._snapshot = snapshot
         self._joins = joins
+        self._counters = counters
 
     def turns_away(self, credential: Credential | None) -> bool:
         """Tell whether a request is to be turned away: never who is inside or was called, and nobody loses a place."""
@@ -26,5 +30,8 @@ class Busy:
             return False
         window = self._snapshot.window
         if isinstance(credential, Ticket) and window is not None:
-            return status_of(credential, window) == "waiting"
-        return not isinstance(credential, Pass)
+            is_turned_away = status_of(credential, window) == "waiting"
+        else:
+            is_turned_away = not isinstance(credential, Pass)
+        self._counters.add("turned_away", is_turned_away)
+        return is_turned_away

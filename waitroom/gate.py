@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Awaitable, Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,7 +89,7 @@ class Gate:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
             latest = decision.latest
-            inside = self._inside(scope, latest)
+            inside = self._inside(scope, latest, scope["headers"])
             await self.serve(
                 scope, inside, receive, send, site, latest, credential, decision.must_tell, unseen, outermost
             )
@@ -147,17 +147,17 @@ class Gate:
             if released or unseen:
                 await self.release(latest, untold=unseen)
 
-    def _inside(self, scope: Scope, latest: Pass) -> dict[str, Any]:
-        """What the site sees besides: who is there."""
-        return {**scope, "state": {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}}
+    def _inside(self, scope: Scope, latest: Pass, headers: Extra) -> Scope:
+        """What the site sees of a request: these headers and, besides, who is there."""
+        state = {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}
+        return {**scope, "headers": headers, "state": state}
 
     def inside(self, scope: Scope, latest: Pass, others: bytes) -> Scope:
         """What the site sees of a request on the short way: who is there, and of the cookies the others."""
         headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in scope["headers"]]
         if not others:
             headers.remove((b"cookie", others))
-        state = {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}
-        return {**scope, "headers": headers, "state": state}
+        return self._inside(scope, latest, headers)
 
     def _with_pass(
         self,
@@ -239,7 +239,6 @@ class Gate:
 
     def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
         """Answer at the least cost: this process has more to do than it can."""
-        self.room.counters.add("turned_away")
         if kind is Kind.NAVIGATION and is_safe(scope):
             return random.choice(self._busy_pages)  # noqa: S311  # when they come back is no secret
         told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
@@ -257,7 +256,7 @@ class Gate:
             await site(scope, receive, send)
         else:
             with self.room.sessions.open_request(admitted.latest):
-                await site(self._inside(scope, admitted.latest), receive, send)
+                await site(self._inside(scope, admitted.latest, scope["headers"]), receive, send)
 
 
 async def beside(

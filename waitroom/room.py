@@ -94,7 +94,7 @@ class WaitingRoom:
         self.guard = Guard(settings, keys, store, self.snapshot)
         self.outage = Outage(settings, self.snapshot, self._places, self.counters)
         self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
-        self.busy = Busy(self.snapshot, self._joins)
+        self.busy = Busy(self.snapshot, self._joins, self.counters)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
         self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
         self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)

@@ -4,47 +4,27 @@ It keeps a snapshot as `waitroom.snapshot` does, read every `sync_seconds`; who 
 visitor asks of it takes no time: networks are not simulated, but that a snapshot may be half a second old is.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
-
-import redis
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.simulate.engine import Engine
+from tests.simulation import world
+from tests.simulation.processes import run
 from waitroom.settings import Settings
 from waitroom.store import Claimed, Joined, Store, read_script
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
 
-Answer = TypeVar("Answer")
 
+class Server(world.Server):
+    """One connection to the real store, which counts its calls."""
 
-def run(call: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run a call to its end, which never has to wait."""
-    try:
-        call.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    raise AssertionError("it waits for something")
+    calls = 0
 
-
-class Server:
-    """One connection to the real store, whose calls answer at once; it counts them."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.calls = 0
-        self._client = redis.Redis.from_url(url, decode_responses=True, protocol=2)
-        self._connection: Any = self._client.connection_pool.get_connection()
-        self._shas: dict[str, str] = {}
-
-    def evaluate(self, name: str, keys: Sequence[str], *arguments: str) -> Any:
-        """Run one of the scripts."""
-        sha = self._shas.get(name)
-        if sha is None:
-            sha = self._shas[name] = str(self._client.script_load(read_script(name)))
+    def evaluate(self, script: str, keys: list[str], *arguments: str) -> Any:
+        """Run a script."""
         self.calls += 1
-        self._connection.send_command("EVALSHA", sha, len(keys), *keys, *arguments)
-        return self._connection.read_response()
+        return super().evaluate(script, keys, *arguments)
 
     def empty(self) -> None:
         """Forget every room."""
@@ -54,11 +34,6 @@ class Server:
         """What a script has cost the store on average."""
         told: Any = self._client.info("commandstats")
         return float(told["cmdstat_evalsha"]["usec_per_call"])
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._client.connection_pool.release(self._connection)
-        self._client.close()
 
 
 class _Client(Store):
@@ -72,7 +47,7 @@ class _Client(Store):
         self._checked = True
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
-        return self._server.evaluate(name, self._keys, *arguments)
+        return self._server.evaluate(read_script(name), self._keys, *arguments)
 
 
 class Process:
