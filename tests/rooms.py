@@ -1,8 +1,10 @@
 """A room of a test's own on a real store, its visitors, and a clock that stands until it is moved."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from waitroom.sessions import Sessions
 from waitroom.settings import Settings
 from waitroom.store import Claimed, Joined, Store
 from waitroom.tickets import Pass, Ticket, new_id
@@ -109,6 +111,16 @@ class Line:
         listed = (await self.store.sync(-1))[1].ended
         assert listed is not None
         return listed
+
+
+@contextmanager
+def open_request(sessions: Sessions, admitted: Pass) -> Iterator[None]:
+    """Be in the midst of a request."""
+    request = sessions.begin(admitted)
+    try:
+        yield
+    finally:
+        sessions.end(request)
 
 
 def as_pass(ticket: Ticket | Pass) -> Pass:

@@ -3,12 +3,26 @@
 import pytest
 
 from waitroom.cookies import Scope
-from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 
 
 def scope(method: str = "GET", **headers: str) -> Scope:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return {"method": method, "headers": pairs}
+
+
+def kind_of_one(method: str = "GET", **headers: str) -> Kind:
+    asked = scope(method, **headers)
+    return kind_of(asked, by_name(asked))
+
+
+def is_from_elsewhere(method: str = "GET", **headers: str) -> bool:
+    return is_cross_site(by_name(scope(method, **headers)))
+
+
+def hides(samesite: str, method: str = "GET", **headers: str) -> bool:
+    asked = scope(method, **headers)
+    return hides_cookies(asked, by_name(asked), samesite)
 
 
 @pytest.mark.parametrize(
@@ -40,18 +54,25 @@ def scope(method: str = "GET", **headers: str) -> Scope:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_kind_by_headers(method: str, headers: dict[str, str], kind: Kind) -> None:
-    assert kind_of(scope(method, **headers)) is kind
+    assert kind_of_one(method, **headers) is kind
 
 
 def test_only_a_browsers_own_question_is_a_preflight() -> None:
-    assert kind_of(scope("OPTIONS", access_control_request_method="POST")) is Kind.PREFLIGHT
-    assert kind_of(scope("OPTIONS")) is Kind.NAVIGATION
-    assert kind_of(scope("GET", access_control_request_method="POST")) is Kind.NAVIGATION
+    assert kind_of_one("OPTIONS", access_control_request_method="POST") is Kind.PREFLIGHT
+    assert kind_of_one("OPTIONS") is Kind.NAVIGATION
+    assert kind_of_one("GET", access_control_request_method="POST") is Kind.NAVIGATION
+
+
+def test_of_several_headers_of_a_name_the_first_counts() -> None:
+    twice = scope(sec_fetch_dest="document")
+    twice["headers"].append((b"sec-fetch-dest", b"image"))
+    assert by_name(twice) == {b"sec-fetch-dest": b"document"}
+    assert kind_of(twice, by_name(twice)) is Kind.NAVIGATION
 
 
 def test_what_writes_is_no_part_of_a_page() -> None:
-    assert kind_of(scope("POST", sec_fetch_dest="image")) is Kind.SCRIPT
-    assert kind_of(scope("POST", purpose="prefetch")) is Kind.NAVIGATION
+    assert kind_of_one("POST", sec_fetch_dest="image") is Kind.SCRIPT
+    assert kind_of_one("POST", purpose="prefetch") is Kind.NAVIGATION
 
 
 def test_safe_methods() -> None:
@@ -77,8 +98,8 @@ def test_which_cookies_stay_behind_when_another_site_sends_a_request(
     """As a real Chromium does it: see test_cross_site.py."""
 
     def hiding(**site: str) -> list[str]:
-        asked = scope(method, sec_fetch_dest=destination, **site)
-        return [samesite for samesite in ("lax", "strict", "none") if hides_cookies(asked, samesite)]
+        asked = {"sec_fetch_dest": destination, **site}
+        return [samesite for samesite in ("lax", "strict", "none") if hides(samesite, method, **asked)]
 
     assert hiding(sec_fetch_site="cross-site") == hidden_from
     for site in ("same-origin", "same-site", "none"):
@@ -109,14 +130,14 @@ def test_which_cookies_stay_behind_when_another_site_sends_a_request(
 def test_without_fetch_metadata_the_origin_tells_who_sends(origin: str, host: str, is_foreign: bool) -> None:
     """To plain http browsers send none. Whoever is not clearly of the same site is taken for another."""
     sent = {"origin": origin, "host": host}
-    assert is_cross_site(scope("POST", **sent)) is is_foreign
-    assert hides_cookies(scope("POST", **sent), "lax") is is_foreign
-    assert not hides_cookies(scope("POST", **sent), "none")
+    assert is_from_elsewhere("POST", **sent) is is_foreign
+    assert hides("lax", "POST", **sent) is is_foreign
+    assert not hides("none", "POST", **sent)
     for site in ("same-origin", "same-site", "none"):
-        assert not is_cross_site(scope("POST", **sent, sec_fetch_site=site)), "what is said counts"
-    assert is_cross_site(scope("POST", **sent, sec_fetch_site="cross-site"))
+        assert not is_from_elsewhere("POST", **sent, sec_fetch_site=site), "what is said counts"
+    assert is_from_elsewhere("POST", **sent, sec_fetch_site="cross-site")
 
 
 def test_without_anything_a_request_is_one_of_the_sites_own() -> None:
     """A program, or a browser that goes to a page by a link or an address typed in."""
-    assert not is_cross_site(scope("POST", host="shop.test"))
+    assert not is_from_elsewhere("POST", host="shop.test")

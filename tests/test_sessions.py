@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.conftest import SECRET
 from tests.gates import eventually
+from tests.rooms import open_request
 from waitroom.errors import StoreError
 from waitroom.room import WaitingRoom
 from waitroom.sessions import SKEW_MS
@@ -112,7 +113,7 @@ async def test_a_first_lease_is_confirmed_by_its_return_and_not_by_a_stream(shop
     guest = await guest_of(shop, first=True)
     assert guest.first
     assert guest.expires_at - guest.entered_at <= 10_000
-    with shop.sessions.open_request(replace(guest, expires_at=shop.snapshot.now() + 1)):
+    with open_request(shop.sessions, replace(guest, expires_at=shop.snapshot.now() + 1)):
 
         async def renewed() -> bool:
             return shop.sessions.latest(guest) is not guest
@@ -142,11 +143,11 @@ async def test_several_requests_keep_one_session_until_the_last_is_done(shop: Wa
     guest = await guest_of(shop)
     longer = lasting(shop, guest, 19_500)
     assert not shop.sessions.keep_open()
-    with shop.sessions.open_request(lasting(shop, guest, 9_000)):
-        with shop.sessions.open_request(longer):
+    with open_request(shop.sessions, lasting(shop, guest, 9_000)):
+        with open_request(shop.sessions, longer):
             assert shop.sessions.keep_open()
         assert not shop.sessions._tasks, "the newest pass known counts"
-        with shop.sessions.open_request(lasting(shop, guest, 1)):
+        with open_request(shop.sessions, lasting(shop, guest, 1)):
             pass
         assert shop.sessions.keep_open()
     assert not shop.sessions.keep_open()
@@ -154,7 +155,7 @@ async def test_several_requests_keep_one_session_until_the_last_is_done(shop: Wa
 
 async def test_p1_an_open_request_does_not_keep_a_session_that_ended(shop: WaitingRoom) -> None:
     guest = await guest_of(shop)
-    with shop.sessions.open_request(lasting(shop, guest, 1)):
+    with open_request(shop.sessions, lasting(shop, guest, 1)):
         shop.snapshot.end(guest.id, 2**50)
         assert shop.sessions.keep_open()
         assert not shop.sessions._tasks

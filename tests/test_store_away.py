@@ -26,6 +26,7 @@ from tests.gates import (
     session,
     takes_number,
 )
+from tests.rooms import open_request
 from tests.sites import site
 from tests.stores import Box
 from waitroom.middleware import WaitingRoomMiddleware
@@ -312,7 +313,7 @@ async def test_p6_an_open_stream_survives_an_outage(box: Box) -> None:
         room = gate._gates[0].room
         inside = room.tokens.read(next(iter(guest.cookies.values())))
         assert isinstance(inside, Pass)
-        with room.sessions.open_request(inside):
+        with open_request(room.sessions, inside):
             box.signal(signal.SIGSTOP)
             try:
                 await eventually(partial(is_away, waits))

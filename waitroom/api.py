@@ -24,7 +24,7 @@ from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
 from waitroom.decisions import Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
-from waitroom.requests import hides_cookies
+from waitroom.requests import by_name, hides_cookies
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof, Ticket
 from waitroom.window import Place, Window, poll_seconds
@@ -71,7 +71,7 @@ class Api:
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self._carried.read(scope, by_name(scope))
         if self.room.busy.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
@@ -82,7 +82,7 @@ class Api:
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self._carried.read(scope, by_name(scope))
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
@@ -102,14 +102,17 @@ class Api:
             told += f', "pass": "{token}", "expires_in": {left // 1000}'
         extra: Extra = [(b"retry-after", b"%d" % standing.place.poll_after)]
         # A number that another site's form took would replace the one that its sender has.
-        if kept is not None and not (standing.new and hides_cookies(scope, self._cookies.samesite(scope))):
+        if kept is not None and not (standing.new and self._hides_cookies(scope)):
             extra.append(self._cookies.set(scope, token, kept))
         return answer(status, f"{{{told}}}".encode(), JSON, extra)
+
+    def _hides_cookies(self, scope: Scope) -> bool:
+        return hides_cookies(scope, by_name(scope), self._cookies.samesite(scope))
 
     def hindered(self, scope: Scope, held: Held) -> Answer:
         """Tell a program what is asked of it before it gets a number: the solution of a challenge, or time."""
         extra: Extra = [(b"retry-after", b"%d" % held.place.poll_after)]
-        if held.new and held.credential and not hides_cookies(scope, self._cookies.samesite(scope)):
+        if held.new and held.credential and not self._hides_cookies(scope):
             extra.append(self._cookies.set(scope, self.room.tokens.sign(held.credential), held.credential))
         if held.kind == "refused":
             title = "Too many numbers were taken from this address; no more are given for a while."
@@ -130,7 +133,9 @@ class Api:
         made = self.room.guard.challenge()
         if made is None:
             return _no_challenges()
-        return json_answer(200, {**made, "cookie": await self._carried.read(scope) is not None})
+        return json_answer(
+            200, {**made, "cookie": await self._carried.read(scope, by_name(scope)) is not None}
+        )
 
     async def worker(self, _: Scope) -> Answer:
         """Serve the script that solves challenges in a worker."""
@@ -140,7 +145,7 @@ class Api:
 
     async def leave(self, scope: Scope) -> Answer:
         """Give up a ticket or a pass. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self._carried.read(scope, by_name(scope))
         if credential is not None and not isinstance(credential, Proof):
             await self.room.leave(credential)
         return no_content([self._cookies.clear(scope)])

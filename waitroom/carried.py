@@ -1,6 +1,7 @@
 """Which credential a request carries: known at a glance, or found and verified."""
 
 from waitroom.cookies import Cookies, Scope
+from waitroom.requests import Named
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential
 
@@ -12,20 +13,20 @@ class Carried:
         self._room = room
         self._cookies = cookies
 
-    def glance(self, scope: Scope) -> tuple[Credential | None, bytes]:
+    def glance(self, scope: Scope, named: Named) -> tuple[Credential | None, bytes]:
         """Know a request by the one credential that it carries, verified before, and tell what its other cookies are.
 
         None where more has to be looked at: nearly always at a visitor's first request to this process alone.
         """
-        found = self._cookies.only(scope)
+        found = self._cookies.only(scope, named)
         if found is None:
             return None, b""
         token, others = found
         return self._room.tokens.remembered(token), others
 
-    async def read(self, scope: Scope) -> Credential | None:
+    async def read(self, scope: Scope, named: Named) -> Credential | None:
         """Tell the credential that serves its holder best, of all that a request carries."""
-        known, _ = self.glance(scope)
+        known, _ = self.glance(scope, named)
         return known or await self.search(scope)
 
     async def search(self, scope: Scope) -> Credential | None:

@@ -1,6 +1,6 @@
 """The gate's credentials as HTTP carries them: read from a request, kept from the site, set on a response."""
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -66,14 +66,13 @@ class Cookies:
         self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
         return list(islice(likely, MOST_COOKIES))
 
-    def only(self, scope: Scope) -> tuple[str, bytes] | None:
+    def only(self, scope: Scope, named: Mapping[bytes, bytes]) -> tuple[str, bytes] | None:
         """Find the token of a request that carries one cookie of the gate's and nothing else of it, as browsers write
-        that, and what is left of the `Cookie` header; None where `tokens` has to look closer.
+        that, and what is left of the `Cookie` header; None where `tokens` has to look closer. `named` are the headers
+        by their names.
         """
-        headers = scope["headers"]
-        named = dict(headers)
         cookie = named.get(b"cookie")
-        if cookie is None or HEADER in named or len(named) < len(headers):
+        if cookie is None or HEADER in named or len(named) < len(scope["headers"]):
             return None
         if b"authorization" in named and _is_token(b"authorization", named[b"authorization"]):
             return None

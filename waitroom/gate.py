@@ -16,11 +16,11 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.pages import Pages
-from waitroom.release import has_command, is_release, without_command
-from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.release import has_command, headers_of, is_release, without_command
+from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
+from waitroom.scenes import Facts, Scene
 from waitroom.scenes import Kind as Shown
-from waitroom.scenes import Scene
 from waitroom.settings import Settings
 from waitroom.tickets import Credential, Pass, Ticket
 
@@ -43,6 +43,7 @@ class Gate:
         self.cookies: Cookies = Cookies(settings, self.room.counters)
         self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
+        self._facts = Facts(settings.room, settings.active_seconds, settings.tempo)
         self._busy_pages = [
             answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
             for each in BUSY_SECONDS
@@ -72,7 +73,8 @@ class Gate:
         The `outermost` gate of a path takes off what the site says to all of them. `known` is the request's credential
         where a glance has told it.
         """
-        kind = kind_of(scope)
+        named = by_name(scope)
+        kind = kind_of(scope, named)
         if kind is Kind.PREFLIGHT:
             await beside([self], scope, receive, send, site, outermost)
             return
@@ -81,7 +83,7 @@ class Gate:
             await self._turn_away(scope, kind)(scope, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
-        unseen = credential is None and hides_cookies(scope, self.cookies.samesite(scope))
+        unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
         decision: Decision | None
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
@@ -127,7 +129,7 @@ class Gate:
         def send_on(message: Message) -> Awaitable[None]:
             nonlocal released
             if message["type"] == "http.response.start":
-                kept = list(message.get("headers", ()))
+                kept = headers_of(message)
                 if has_command(kept):
                     released = is_release(kept)
                     kept = without_command(kept) if outermost else kept
@@ -137,13 +139,15 @@ class Gate:
                     kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
                 else:
                     kept = self._with_pass(scope, message["status"], kept, latest, presented, must_tell)
-                message = {**message, "headers": kept}
+                if kept is not message.get("headers"):
+                    message = {**message, "headers": kept}
             return send(message)
 
+        request = self.room.sessions.begin(latest)
         try:
-            with self.room.sessions.open_request(latest):
-                await site(inside, receive, send_on)
+            await site(inside, receive, send_on)
         finally:
+            self.room.sessions.end(request)
             if released or unseen:
                 await self.release(latest, untold=unseen)
 
@@ -184,7 +188,7 @@ class Gate:
 
     async def session_of(self, scope: Scope) -> Pass | None:
         """The pass that a request carries, whatever path it asks for."""
-        credential = await self.carried.read(scope)
+        credential = await self.carried.read(scope, by_name(scope))
         return credential if isinstance(credential, Pass) else None
 
     async def release(self, session: Pass, untold: bool = False) -> None:
@@ -222,17 +226,15 @@ class Gate:
         ticket = credential if isinstance(credential, Ticket) else None
         kind: Shown = held.kind
         if not is_safe(scope):
-            kind = "returned" if is_cross_site(scope) else "unsent"
+            kind = "returned" if is_cross_site(by_name(scope)) else "unsent"
         return Scene(
             kind=kind,
             place=held.place,
-            room=self.settings.room,
+            facts=self._facts,
             epoch=ticket.epoch if ticket else None,
             start=ticket.start if ticket else 0,
             called=window.called if window else 0,
             missed=credential is not None and credential.missed,
-            kept_seconds=self.settings.active_seconds,
-            tempo=self.settings.tempo,
             base=scope.get("root_path", "").rstrip("/") + self.settings.prefix,
             updated_at=self.room.snapshot.read_at(),
         )
@@ -248,15 +250,18 @@ class Gate:
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
         """Let one WebSocket on a protected path through, or deny it."""
-        admitted = await self.room.admit(await self.carried.read(scope))
+        admitted = await self.room.admit(await self.carried.read(scope, by_name(scope)))
         if admitted is None:
             self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())
         elif isinstance(admitted, Uncounted):
             await site(scope, receive, send)
         else:
-            with self.room.sessions.open_request(admitted.latest):
+            request = self.room.sessions.begin(admitted.latest)
+            try:
                 await site(self._inside(scope, admitted.latest, scope["headers"]), receive, send)
+            finally:
+                self.room.sessions.end(request)
 
 
 async def beside(
@@ -287,10 +292,11 @@ async def beside(
 
     def send_on(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            kept = list(message.get("headers", ()))
+            kept = headers_of(message)
             if has_command(kept):
                 return send_told(message, kept)
-            message = {**message, "headers": kept}
+            if kept is not message.get("headers"):
+                message = {**message, "headers": kept}
         return send(message)
 
     try:

@@ -15,6 +15,7 @@ from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
+from waitroom.requests import by_name
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
@@ -42,6 +43,7 @@ class WaitingRoomMiddleware:
         self._app = app
         self._bypass = bypass
         self._refusal: WaitroomError | None = None
+        self._started = False
         try:
             if settings is not None and keywords:
                 raise SettingsError(
@@ -62,17 +64,19 @@ class WaitingRoomMiddleware:
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
         self._counts_clients = any(settings.counts_clients for settings in rooms)
-        self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Gate one connection."""
-        if scope["type"] == "lifespan":
+        kind = scope["type"]
+        if kind == "http" and self._started:
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
             await run_lifespan(self._app, scope, receive, send, self._start, self._stop)
         elif self._refusal is not None or not (self._started or await self._starts_late()):
             await self._refuse(scope, receive, send)
-        elif scope["type"] == "http":
+        elif kind == "http":
             await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
+        elif kind == "websocket":
             await self._websocket(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -132,7 +136,8 @@ class WaitingRoomMiddleware:
             await beside(way.owners, scope, receive, send, self._app, inside=self._stripper.strip(scope))
             return
         gate = gates[0]
-        known, others = gate.carried.glance(scope)
+        named = by_name(scope)
+        known, others = gate.carried.glance(scope, named)
         if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
             inside = gate.inside(scope, known, others)
             await gate.serve(scope, inside, receive, send, self._app, known, known)

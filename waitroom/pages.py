@@ -17,9 +17,9 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.prepared import Prepared, as_html, mark
-from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_json
-from waitroom.words import LANGUAGE, Messages, catalogue, merged
+from waitroom.prepared import Prepared, mark
+from waitroom.scenes import Scene, room_data, texts, trials, view, visitor_members
+from waitroom.words import LANGUAGE, Messages, as_html, catalogue, merged
 
 _PACKAGE = Path(__file__).parent
 SHIPPED = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
@@ -37,17 +37,16 @@ Shape = tuple[Any, ...]
 
 
 def _shape(scene: Scene, shown: Mapping[str, str]) -> Shape:
-    lengths = (len(shown[name]) for name in MEASURED)
-    described = scene.kind, scene.place.number is None, is_next(scene), scene.missed, scene.place.pace
-    return *described, scene.epoch, scene.room, scene.base, scene.kept_seconds, scene.tempo, *lengths
+    place = scene.place
+    described = scene.kind, place.number is None, place.ahead == 0, scene.missed, place.pace
+    return *described, scene.epoch, scene.base, scene.facts, len(shown["number"]), len(shown["figure"])
 
 
 class _Shape:
     """The pages of one shape: rendered once, filled in for each visitor."""
 
-    def __init__(
-        self, template: Template, scene: Scene, messages: Messages, shown: Mapping[str, str]
-    ) -> None:
+    def __init__(self, template: Template, scene: Scene, messages: Messages) -> None:
+        shown = texts(scene, messages)
         marks = {
             name: mark(at, len(text) if name in MEASURED else 1)
             for at, (name, text) in enumerate(shown.items())
@@ -55,13 +54,13 @@ class _Shape:
         }
         data = mark(len(shown))
         page = template.render(view(scene, messages, {**shown, **marks}, data))
-        # As `tojson` writes it.
-        self._prepared = Prepared(page, {**marks, "data": str(htmlsafe_json_dumps(data))})
-        self._room_data = str(htmlsafe_json_dumps(room_data(scene, messages)))[1:]
+        # As `tojson` writes the one and the other.
+        written, told = htmlsafe_json_dumps(data), htmlsafe_json_dumps(room_data(scene, messages))
+        page = page.replace(written, f"{{{data}, {told[1:]}")
+        self._prepared = Prepared(page, {**marks, "data": data})
 
     def fill(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
-        data = f"{visitor_json(scene)[:-1]}, {self._room_data}"
-        return self._prepared.fill({**as_html(shown), "data": data})
+        return self._prepared.fill({**shown, "data": visitor_members(scene)})
 
 
 class Pages:
@@ -95,6 +94,7 @@ class Pages:
                 catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
                 catalogue(self._source(f"messages.{LANGUAGE}.json")),
             )
+            self._html = as_html(self._messages)
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
@@ -119,24 +119,25 @@ class Pages:
         return self._unnumbered[1]
 
     def _write(self, scene: Scene) -> bytes:
-        shown = texts(scene, self._messages)
         if self._shapes is None:
-            return self._render(scene, shown)
+            return self._render(scene)
+        shown = texts(scene, self._html)
         shape = _shape(scene, shown)
         made = self._shapes.get(shape)
         if made is None:
             if len(self._shapes) >= MOST_SHAPES:
                 del self._shapes[next(iter(self._shapes))]
-            made = self._shapes[shape] = _Shape(self._template, scene, self._messages, shown)
+            made = self._shapes[shape] = _Shape(self._template, scene, self._messages)
         return made.fill(scene, shown)
 
-    def _render(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
-        data = {**json.loads(visitor_json(scene)), **room_data(scene, self._messages)}
+    def _render(self, scene: Scene) -> bytes:
+        shown = texts(scene, self._messages)
+        data = {**json.loads(f"{{{visitor_members(scene)}}}"), **room_data(scene, self._messages)}
         return self._template.render(view(scene, self._messages, shown, data)).encode()
 
     def _try(self, scene: Scene) -> None:
         """Render a page; where an operator's own template does more with a gap than print it, all are from now on."""
-        rendered = self._render(scene, texts(scene, self._messages))
+        rendered = self._render(scene)
         try:
             is_alike = self.render(scene) == rendered
         except (TemplateError, LookupError, TypeError, ValueError, AttributeError):

@@ -40,7 +40,16 @@ class Places:
 
     def in_line(self, ticket: Ticket, window: Window) -> Place:
         """Place a ticket in the line."""
+        return self._place(ticket, window, *stand(ticket, window))
+
+    def waiting(self, ticket: Ticket, window: Window) -> Place | None:
+        """Place a ticket that waits, as far as the window shows; None for any other."""
         now, in_front = stand(ticket, window)
+        if now != "waiting" or ticket.generation < window.generation:
+            return None
+        return self._place(ticket, window, now, in_front)
+
+    def _place(self, ticket: Ticket, window: Window, now: Status, in_front: int) -> Place:
         told = eta(in_front, window) if now == "waiting" else None
         seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
         return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)

@@ -7,10 +7,6 @@ same for all of them, and joining it with the visitor's own takes a hundredth of
 import re
 from collections.abc import Mapping
 
-from markupsafe import escape
-
-_SPECIAL = re.compile(r"""[&<>"']""")
-
 FIRST_MARK = 0x10F000
 """In plane 16, which is for private use: no font or text that a page is made of has any business there."""
 
@@ -35,10 +31,3 @@ class Prepared:
         for at, name in self._gaps:
             pieces[at] = values[name].encode()
         return b"".join(pieces)
-
-
-def as_html(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Escape values as templates do; nearly all are figures and plain words, of which nothing has to be."""
-    if not _SPECIAL.search("".join(values.values())):
-        return values
-    return {name: str(escape(value)) for name, value in values.items()}

@@ -1,9 +1,17 @@
 """What the site says to the gate in the headers of its responses: `Waitroom-Command: release`."""
 
+from starlette.types import Message
+
 from waitroom.answers import Extra
 
 COMMAND = b"waitroom-command"
 RELEASE = b"release"
+
+
+def headers_of(message: Message) -> Extra:
+    """The headers of a response's start, as a list: what else a site may give might be read once only."""
+    headers = message.get("headers", ())
+    return headers if type(headers) is list else list(headers)
 
 
 def has_command(headers: Extra) -> bool:

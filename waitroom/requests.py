@@ -1,12 +1,18 @@
 """What kind of request this is, by its method and headers: what its sender can make of an answer."""
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
 from waitroom.cookies import Scope
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+READS = frozenset({"GET", "HEAD"})
 DOCUMENTS = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+
+
+Named = Mapping[bytes, bytes]
+"""A request's headers by their names; of several of a name the first."""
 
 
 class Kind(Enum):
@@ -22,30 +28,37 @@ class Kind(Enum):
     """A browser that asks whether it may ask."""
 
 
-def kind_of(scope: Scope) -> Kind:
+def by_name(scope: Scope) -> Named:
+    """Look at a request's headers by their names."""
+    headers = scope["headers"]
+    named = dict(headers)
+    return named if len(named) == len(headers) else dict(reversed(headers))
+
+
+def kind_of(scope: Scope, named: Named) -> Kind:
     """Tell the kind of an HTTP request, from fetch metadata where the browser sends it, else from `Accept`."""
-    headers = dict(reversed(scope["headers"]))  # of several of a name the first
-
-    def told(name: bytes) -> bytes:
-        value: bytes = headers.get(name, b"")
-        return value.strip().lower()
-
-    if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+    method = scope["method"]
+    if method == "OPTIONS" and b"access-control-request-method" in named:
         return Kind.PREFLIGHT
-    reads = scope["method"] in ("GET", "HEAD")
-    if reads and b"prefetch" in told(b"sec-purpose") + told(b"purpose"):
+    reads = method in READS
+    if reads and b"prefetch" in _told(named, b"sec-purpose") + _told(named, b"purpose"):
         return Kind.SUBRESOURCE
-    if told(b"x-requested-with") == b"xmlhttprequest":
+    if _told(named, b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
-    destination = told(b"sec-fetch-dest")
-    if destination in DOCUMENTS or told(b"sec-fetch-mode") == b"navigate":
+    destination = _told(named, b"sec-fetch-dest")
+    if destination in DOCUMENTS or _told(named, b"sec-fetch-mode") == b"navigate":
         return Kind.NAVIGATION
     if destination == b"empty":
         return Kind.SCRIPT
-    if b"sec-fetch-dest" in headers:
+    if b"sec-fetch-dest" in named:
         # Parts of a page are only ever read: what writes is a program, whatever it calls itself.
         return Kind.SUBRESOURCE if reads else Kind.SCRIPT
-    return Kind.SCRIPT if _prefers_json(told(b"accept")) else Kind.NAVIGATION
+    return Kind.SCRIPT if _prefers_json(_told(named, b"accept")) else Kind.NAVIGATION
+
+
+def _told(named: Named, name: bytes) -> bytes:
+    value = named.get(name)
+    return value.strip().lower() if value else b""
 
 
 def is_safe(scope: Scope) -> bool:
@@ -53,16 +66,15 @@ def is_safe(scope: Scope) -> bool:
     return scope["method"] in SAFE
 
 
-def is_cross_site(scope: Scope) -> bool:
+def is_cross_site(named: Named) -> bool:
     """Tell whether another site had a part in sending this request, where the browser says so.
 
     Browsers say it to https; to plain http they, and old ones to all, tell only the origin of what writes.
     """
-    site = _first(scope, b"sec-fetch-site")
-    if site:
+    if site := named.get(b"sec-fetch-site"):
         return site == b"cross-site"
-    origin = _first(scope, b"origin")
-    return bool(origin) and not _are_related(_host(origin), _host(b"//" + _first(scope, b"host")))
+    origin = named.get(b"origin", b"")
+    return bool(origin) and not _are_related(_host(origin), _host(b"//" + named.get(b"host", b"")))
 
 
 def _are_related(one: str, other: str) -> bool:
@@ -77,24 +89,16 @@ def _host(url: bytes) -> str:
         return ""
 
 
-def hides_cookies(scope: Scope, samesite: str) -> bool:
+def hides_cookies(scope: Scope, named: Named, samesite: str) -> bool:
     """Tell whether the browser keeps cookies of this `SameSite` back from a request that another site had a part in.
 
     From the answer to a form or a link it takes new ones all the same: they would replace what was not seen.
     """
-    if samesite == "none" or not is_cross_site(scope):
+    if samesite == "none" or not is_cross_site(named):
         return False
     # Lax cookies come along where a whole tab goes to a page, by a link or after a redirect; never in a frame.
-    goes_to_page = is_safe(scope) and _first(scope, b"sec-fetch-dest") == b"document"
+    goes_to_page = is_safe(scope) and named.get(b"sec-fetch-dest") == b"document"
     return samesite == "strict" or not goes_to_page
-
-
-def _first(scope: Scope, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            found: bytes = value
-            return found
-    return b""
 
 
 def _prefers_json(accept: bytes) -> bool:

@@ -216,8 +216,8 @@ class WaitingRoom:
         window = self.snapshot.window
         if self.outage.is_on() or window is None:
             return self.outage.decide(ticket)
-        if status_of(ticket, window) == "waiting":
-            return Held("waiting", self._places.in_line(ticket, window), ticket, new=False)
+        if place := self._places.waiting(ticket, window):
+            return Held("waiting", place, ticket, new=False)
         try:
             claimed = await self._ask(ticket, enters=True)
         except StoreError as error:
@@ -308,8 +308,8 @@ class WaitingRoom:
             self._raise_if_away()
             return Standing(self._places.expired(credential.number), None, None)
         window = self._window()
-        if status_of(credential, window) == "waiting":
-            return Standing(self._places.in_line(credential, window), credential, None)
+        if place := self._places.waiting(credential, window):
+            return Standing(place, credential, None)
         self._raise_if_away()
         claimed = await self._ask(credential, enters=True)
         if claimed.outcome == "active":

@@ -1,7 +1,7 @@
 """What one page shows: the place of its visitor, in words, and what the template and the script are given of it."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from waitroom.window import (
@@ -20,12 +20,22 @@ from waitroom.words import DAY, HOUR, SCALES, Messages, digits, duration, moment
 Kind = Literal["waiting", "door", "first", "away", "challenge", "refused", "unsent", "returned"]
 
 
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What all of a room's pages tell alike."""
+
+    room: str
+    kept_seconds: float
+    """How long the place is kept once the turn has come."""
+    tempo: Tempo
+
+
 class Scene(NamedTuple):
     """All that one rendering shows; nothing of the request is in it."""
 
     kind: Kind
     place: Place
-    room: str
+    facts: Facts
     epoch: str | None
     """Of this visitor's rank; None while there is no number."""
     start: int
@@ -34,13 +44,10 @@ class Scene(NamedTuple):
     """`called` as of now, in the visitor's epoch."""
     missed: bool
     """An earlier turn of this visitor passed unused."""
-    kept_seconds: float
-    """How long the place is kept once the turn has come, seconds."""
-    tempo: Tempo
     base: str
     """The path below which the gate's own routes are, such as `/_waitroom`."""
-    updated_at: datetime
-    """As of when the counts are; aware."""
+    updated_at: int
+    """As of when the counts are, in milliseconds since 1970."""
 
 
 def view(scene: Scene, messages: Messages, shown: Mapping[str, str], data: Any) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def view(scene: Scene, messages: Messages, shown: Mapping[str, str], data: Any) 
         "ticket": place.number is not None and scene.kind in ("waiting", "door", "away"),
         "next": is_next(scene),
         "word": messages["live"].get(place.pace, "") if scene.kind == "waiting" else "",
-        "kept": say(page["kept"], duration=duration(scene.kept_seconds, page)),
+        "kept": say(page["kept"], duration=duration(scene.facts.kept_seconds, page)),
         "data": data,
         **shown,
     }
@@ -110,31 +117,30 @@ def _figure(scene: Scene, messages: Messages) -> dict[str, str]:
     return {"figure": figure, "label": label, "title": title if scene.kind == "waiting" else page[scene.kind]}
 
 
-def visitor_json(scene: Scene) -> str:
-    """What the script is told of this visitor, as JSON that is written in one go."""
+def visitor_members(scene: Scene) -> str:
+    """What the script is told of this visitor, as members of a JSON object, written in one go."""
     place = scene.place
     if scene.kind == "challenge":
-        return f'{{"poll_after": {place.poll_after}}}'
+        return f'"poll_after": {place.poll_after}'
     number = "null" if place.number is None else place.number
     longest = "null" if place.eta is None else place.eta.high
     return (
-        f'{{"number": {number}, "start": {scene.start}, '
-        f'"poll_after": {place.poll_after}, "longest": {longest}}}'
+        f'"number": {number}, "start": {scene.start}, "poll_after": {place.poll_after}, "longest": {longest}'
     )
 
 
 def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
     """What the script works with besides: it holds no words and no constants of the line itself."""
-    told = {"kind": scene.kind, "room": scene.room, "base": scene.base}
+    told = {"kind": scene.kind, "room": scene.facts.room, "base": scene.base}
     if scene.kind == "challenge":
         return {**told, "check": messages["check"]}
     return {
         **told,
         "pace": scene.place.pace if scene.kind == "waiting" else "steady",
         "epoch": scene.epoch,
-        "longest_poll": scene.tempo.longest_poll,
-        "seconds_per_call": scene.tempo.seconds_per_call,
-        "burst_seconds": scene.tempo.burst_seconds,
+        "longest_poll": scene.facts.tempo.longest_poll,
+        "seconds_per_call": scene.facts.tempo.seconds_per_call,
+        "burst_seconds": scene.facts.tempo.burst_seconds,
         "poll": [LOOKS, FASTER, FASTEST],
         "eta": [ETA_LOW, ETA_HIGH, ETA_SECONDS],
         "scales": SCALES,
@@ -146,14 +152,13 @@ def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
 def trials() -> list[Scene]:
     """Scenes that between them use every message and every branch of the template, and fill in each gap twice."""
     tempo = Tempo(0.2, 60)
-    when = datetime(2000, 1, 1, tzinfo=UTC)
     places = (
         Place("waiting", None, 0, None, 2),
         Place("waiting", 97, 45, Eta(60, 600), 2, "slower"),
         Place("waiting", 86, 31, Eta(6000, 60000), 3, "slower"),
     )
     return [
-        Scene(kind, place, "trial", "0", 1, called, True, kept, tempo, "", when)
+        Scene(kind, place, Facts("trial", kept, tempo), "0", 1, called, True, "", 0)
         for kind in get_args(Kind)
         for called, place in enumerate(places)
         for kept in (1, 120, 2 * HOUR, 2 * DAY)

@@ -16,22 +16,6 @@ SKEW_MS = 5_000
 log: logging.Logger = logging.getLogger("waitroom")
 
 
-class OpenRequest:
-    """Keeps a session's lease alive while a request, a stream or a socket is open."""
-
-    __slots__ = ("_admitted", "_open")
-
-    def __init__(self, opened: "dict[OpenRequest, Pass]", admitted: Pass) -> None:
-        self._open = opened
-        self._admitted = admitted
-
-    def __enter__(self) -> None:
-        self._open[self] = self._admitted
-
-    def __exit__(self, *_: object) -> None:
-        del self._open[self]
-
-
 class Sessions:
     """Judges passes and renews them, so that no request of a visitor inside waits for the store."""
 
@@ -43,7 +27,8 @@ class Sessions:
         self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[OpenRequest, Pass] = {}
+        # A name for each request, a stream or a socket among them, that is open just now.
+        self._open: dict[object, Pass] = {}
         # Passes not yet seen back, oldest first: as leases are of one length, the front expires first.
         self._renewed: dict[str, Pass] = {}
 
@@ -121,9 +106,15 @@ class Sessions:
         if used.first or self._is_due(used) or self._is_unknown(used):
             self._renew_later(used, confirms=True)
 
-    def open_request(self, admitted: Pass) -> OpenRequest:
-        """Keep the session's lease alive, as long as what is within the `with` takes."""
-        return OpenRequest(self._open, admitted)
+    def begin(self, admitted: Pass) -> object:
+        """Keep the session's lease alive from now on, until `end` is told what this answers."""
+        request = object()
+        self._open[request] = admitted
+        return request
+
+    def end(self, request: object) -> None:
+        """Forget a request that is over."""
+        del self._open[request]
 
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from waitroom.errors import StoreError
 from waitroom.patience import LATE, is_done_in_time
@@ -27,11 +26,6 @@ GRACE_MS = 30_000
 """How much longer than its pass the store keeps a lease, and would have renewed it; the scripts' GRACE_US."""
 
 log: logging.Logger = logging.getLogger("waitroom")
-
-
-@lru_cache(16)  # asked for by each page, and the same until the store is read again
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Snapshot:
@@ -73,9 +67,9 @@ class Snapshot:
             return int(time.time() * 1000)
         return int(self._offset_ms + time.monotonic() * 1000)
 
-    def read_at(self) -> datetime:
-        """When the window was read, by the store's clock."""
-        return _moment(self.window.at if self.window else self.now())
+    def read_at(self) -> int:
+        """When the window was read, by the store's clock in ms."""
+        return self.window.at if self.window else self.now()
 
     def learn(self, window: Window) -> None:
         """Take over a window that a script answered with, unless a later one is known."""

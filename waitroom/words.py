@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from markupsafe import escape
+
 from waitroom.window import LARGEST_NUMBER, Eta
 
 LANGUAGE = "en"
@@ -40,6 +42,15 @@ def merged(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {**shipped, **own, **groups}
 
 
+def as_html(messages: Any) -> Any:
+    """Escape all messages as templates do: what is told by them need not be, each time."""
+    if isinstance(messages, Mapping):
+        return {name: as_html(message) for name, message in messages.items()}
+    if isinstance(messages, list):
+        return [as_html(message) for message in messages]
+    return str(escape(messages)) if isinstance(messages, str) else messages
+
+
 def say(message: str | Mapping[str, str], count: int = 0, **values: str) -> str:
     """Fill in a message, in the form that fits the count."""
     if not isinstance(message, str):
@@ -51,7 +62,8 @@ def say(message: str | Mapping[str, str], count: int = 0, **values: str) -> str:
 
 def digits(number: int, messages: Messages) -> str:
     """Write a number in groups of three."""
-    return f"{number:,}".replace(",", messages["thousands"])
+    grouped, comma = f"{number:,}", messages["thousands"]
+    return grouped if comma == "," else grouped.replace(",", comma)
 
 
 def wait(eta: Eta | None, live: Messages) -> str:
@@ -60,16 +72,23 @@ def wait(eta: Eta | None, live: Messages) -> str:
         return str(live["unknown"])
     if eta.high <= MINUTE:
         return str(live["under_a_minute"])
-    name, step, unit = next((name, step, unit) for limit, name, unit, step in SCALES if eta.high <= limit)
+    name, unit, step = _scale(eta.high)
     low, high = eta.low // (unit * step) * step, -(-eta.high // (unit * step)) * step
     form = "upto" if low == 0 else "about" if low == high else "range"
     return say(live[f"{name}_{form}"], high, low=str(low), high=str(high))
 
 
+def _scale(seconds: int) -> tuple[str, int, int]:
+    for limit, name, unit, step in SCALES[:-1]:
+        if seconds <= limit:
+            return name, unit, step
+    return SCALES[-1][1:]
+
+
 @lru_cache(16)  # the same for all who look until the store is read again
-def moment(at: datetime) -> tuple[str, str]:
-    """Write an aware time as the clock shows it in UTC, and for programs."""
-    utc = at.astimezone(UTC)
+def moment(at: int) -> tuple[str, str]:
+    """Write a time, in milliseconds since 1970, as the clock shows it in UTC, and for programs."""
+    utc = datetime.fromtimestamp(at / 1000, UTC)
     return f"{utc:%H:%M:%S}", f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -1,10 +1,8 @@
 """The arithmetic of the line, and the page that tells it."""
 
-from datetime import UTC, datetime
-
 from benchmarks.micro.timing import Benchmark
 from waitroom.pages import Pages
-from waitroom.scenes import Scene
+from waitroom.scenes import Facts, Scene
 from waitroom.window import Epoch, Place, Rank, Tempo, Window, ahead, eta, poll_seconds, spread, status
 
 TEMPO = Tempo.of(50, 10, 30)
@@ -27,6 +25,6 @@ def test_place_in_line(benchmark: Benchmark) -> None:
 
 
 def test_waiting_page(benchmark: Benchmark) -> None:
-    when = datetime(2026, 1, 1, tzinfo=UTC)
-    scene = Scene("waiting", place(), "shop", EPOCH, 0, 5_000, False, 300.0, TEMPO, "/_waitroom", when)
+    facts = Facts("shop", 300.0, TEMPO)
+    scene = Scene("waiting", place(), facts, EPOCH, 0, 5_000, False, "/_waitroom", 1_760_000_000_000)
     assert b"118,455" in benchmark(Pages().render, scene)

@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterator
 
 from waitroom.cookies import MOST_COOKIES, Cookies, Headers, Scope, Stripper
+from waitroom.requests import by_name
 from waitroom.settings import load
 from waitroom.tickets import (
     HIGHEST_NUMBER,
@@ -134,7 +135,7 @@ def pairs_of(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def check_only(scope: Scope, found: list[str], stripped: Scope) -> None:
     """What is known at a glance is what a closer look finds, and leaves the site the same."""
-    only = COOKIES.only(scope)
+    only = COOKIES.only(scope, by_name(scope))
     if only is None or not TOKENS.read(only[0]):
         return
     token, others = only

@@ -20,7 +20,7 @@ from waitroom.forwarding import (
     response_headers,
     target_of,
 )
-from waitroom.requests import Kind, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.routes import Routes
 from waitroom.settings import load
@@ -37,15 +37,16 @@ def requests(data: bytes) -> None:
     """What kind of request it is."""
     method = METHODS[data[0] % len(METHODS)] if data else "GET"
     scope: Scope = {"method": method, "scheme": "https", "headers": headers_of(data[1:])}
-    kind = kind_of(scope)
+    named = by_name(scope)
+    kind = kind_of(scope, named)
     assert (kind is Kind.PREFLIGHT) <= (method == "OPTIONS")
     assert (kind is Kind.SUBRESOURCE) <= (method in ("GET", "HEAD")), "what writes is never a part of a page"
     if not scope["headers"]:
         assert kind is Kind.NAVIGATION
     is_safe(scope)
-    hidden = [hides_cookies(scope, samesite) for samesite in ("none", "lax", "strict")]
+    hidden = [hides_cookies(scope, named, samesite) for samesite in ("none", "lax", "strict")]
     assert hidden == sorted(hidden), "the stricter, the more is hidden"
-    assert hidden[2] == is_cross_site(scope)
+    assert hidden[2] == is_cross_site(named)
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     response = CORS.allow(scope, Answer(200, []))
     allowed = [value for name, value in response.headers if name == b"access-control-allow-origin"]
