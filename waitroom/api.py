@@ -10,10 +10,10 @@ from waitroom.answers import (
     Answer,
     Extra,
     answer,
-    common_headers,
     json_answer,
     no_content,
     problem,
+    public_headers,
     store_away,
     too_busy,
 )
@@ -30,8 +30,8 @@ from waitroom.tickets import Credential, Proof, Ticket
 from waitroom.window import Place, Window, poll_seconds
 
 TOO_BUSY = [too_busy(seconds) for seconds in BUSY_SECONDS]
-FOR_A_SECOND = common_headers(cache_control=b"public, max-age=1", vary=b"Accept-Encoding")
-FOR_A_DAY = common_headers(cache_control=b"public, max-age=86400", vary=b"Accept-Encoding")
+FOR_A_SECOND = public_headers(1)
+FOR_A_DAY = public_headers(86_400)
 
 
 def place_members(room: str, place: Place) -> str:
@@ -71,7 +71,7 @@ class Api:
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
-        credential = await self._carried.read(scope, by_name(scope))
+        credential = await self._carried.read(scope)
         if self.room.busy.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
@@ -82,7 +82,7 @@ class Api:
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
-        credential = await self._carried.read(scope, by_name(scope))
+        credential = await self._carried.read(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
@@ -133,9 +133,7 @@ class Api:
         made = self.room.guard.challenge()
         if made is None:
             return _no_challenges()
-        return json_answer(
-            200, {**made, "cookie": await self._carried.read(scope, by_name(scope)) is not None}
-        )
+        return json_answer(200, {**made, "cookie": await self._carried.read(scope) is not None})
 
     async def worker(self, _: Scope) -> Answer:
         """Serve the script that solves challenges in a worker."""
@@ -145,7 +143,7 @@ class Api:
 
     async def leave(self, scope: Scope) -> Answer:
         """Give up a ticket or a pass. Raises StoreError."""
-        credential = await self._carried.read(scope, by_name(scope))
+        credential = await self._carried.read(scope)
         if credential is not None and not isinstance(credential, Proof):
             await self.room.leave(credential)
         return no_content([self._cookies.clear(scope)])
@@ -153,7 +151,8 @@ class Api:
     async def window(self, _: Scope) -> Answer:
         """Tell the room as everyone may see it."""
         snapshot = self.room.snapshot
-        await snapshot.fresh()
+        if not snapshot.is_fresh():
+            await snapshot.fresh()
         window, is_away = snapshot.window, snapshot.away_since is not None
         if window is None:
             return store_away()

@@ -1,9 +1,13 @@
 """Which credential a request carries: known at a glance, or found and verified."""
 
-from waitroom.cookies import Cookies, Scope
-from waitroom.requests import Named
+from waitroom.cookies import HEADER, Cookies, Scope
+from waitroom.requests import Named, by_name
 from waitroom.room import WaitingRoom
-from waitroom.tickets import Credential
+from waitroom.tickets import LONGEST_TOKEN, Credential
+
+Glance = tuple[Named, Credential | None, bytes | None, bytes]
+"""A request's headers by their names, its credential where that is known, and what the one cookie of the gate's has in
+it, and the others are, where there is one; a plain tuple, as each request makes one."""
 
 
 class Carried:
@@ -13,22 +17,23 @@ class Carried:
         self._room = room
         self._cookies = cookies
 
-    def glance(self, scope: Scope, named: Named) -> tuple[Credential | None, bytes]:
-        """Know a request by the one credential that it carries, verified before, and tell what its other cookies are.
-
-        None where more has to be looked at: nearly always at a visitor's first request to this process alone.
-        """
+    def glance(self, scope: Scope) -> Glance:
+        """Know a request by the one credential that it carries, if that was verified before."""
+        named = by_name(scope)
         found = self._cookies.only(scope, named)
         if found is None:
-            return None, b""
+            return named, None, None, b""
         token, others = found
-        return self._room.tokens.remembered(token), others
+        known = self._room.tokens.remembered(token.decode("latin-1")) if len(token) <= LONGEST_TOKEN else None
+        return named, known, token, others
 
-    async def read(self, scope: Scope, named: Named) -> Credential | None:
+    async def read(self, scope: Scope, glance: Glance | None = None) -> Credential | None:
         """Tell the credential that serves its holder best, of all that a request carries."""
-        known, _ = self.glance(scope, named)
-        return known or await self.search(scope)
-
-    async def search(self, scope: Scope) -> Credential | None:
-        """Tell it where a glance told nothing."""
-        return await self._room.best(self._cookies.tokens(scope))
+        named, known, token, _ = glance or self.glance(scope)
+        if known is not None:
+            return known
+        if token is not None:
+            return await self._room.best(self._cookies.likely([token]))
+        if b"cookie" in named or HEADER in named or b"authorization" in named:
+            return await self._room.best(self._cookies.tokens(scope))
+        return None

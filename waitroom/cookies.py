@@ -6,7 +6,7 @@ from typing import Any
 
 from waitroom.counters import Counters
 from waitroom.settings import Settings
-from waitroom.tickets import LONGEST_TOKEN, PROOF_SECONDS, Credential, Proof, looks_like_token
+from waitroom.tickets import PROOF_SECONDS, Credential, Proof, looks_like_token
 
 MOST_COOKIES = 8
 """Tokens of one request that are verified: whoever can set cookies for the site could send many."""
@@ -57,8 +57,10 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 bearers.append(value[7:].strip())  # may be the site's own
-        if not (found or bearers):
-            return []
+        return self.likely(found, bearers) if found or bearers else []
+
+    def likely(self, found: Sequence[bytes], bearers: Sequence[bytes] = ()) -> list[str]:
+        """Choose, of what was found, the tokens that are worth verifying, each once."""
         ours = [token for token in found if looks_like_token(token)]
         self._counters.add("malformed_tokens", len(found) - len(ours))
         ours += filter(looks_like_token, bearers)
@@ -66,10 +68,10 @@ class Cookies:
         self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
         return list(islice(likely, MOST_COOKIES))
 
-    def only(self, scope: Scope, named: Mapping[bytes, bytes]) -> tuple[str, bytes] | None:
-        """Find the token of a request that carries one cookie of the gate's and nothing else of it, as browsers write
-        that, and what is left of the `Cookie` header; None where `tokens` has to look closer. `named` are the headers
-        by their names.
+    def only(self, scope: Scope, named: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
+        """Find what the one cookie of the gate's has in it, where a request carries that alone and as browsers write it,
+        and what is left of the `Cookie` header; None where `tokens` has to look closer. `named` are the headers by
+        their names.
         """
         cookie = named.get(b"cookie")
         if cookie is None or HEADER in named or len(named) < len(scope["headers"]):
@@ -79,9 +81,9 @@ class Cookies:
         before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
         token, _, behind = after.partition(b"; ")
         is_alone = self._name not in before and self._name not in behind
-        if not (found and is_alone and before[-2:] in (b"", b"; ") and len(token) <= LONGEST_TOKEN):
+        if not (found and is_alone and before[-2:] in (b"", b"; ") and b";" not in token):
             return None
-        return token.decode("latin-1"), before + behind if behind else before[:-2]
+        return token.strip().strip(b'"'), before + behind if behind else before[:-2]
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""

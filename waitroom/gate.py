@@ -7,10 +7,10 @@ from typing import TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from waitroom.answers import BUSY_SECONDS, Answer, Extra, answer, common_headers
+from waitroom.answers import BUSY_SECONDS, Answer, Extra, answer, private_headers
 from waitroom.api import TOO_BUSY, Api, waiting
 from waitroom.caching import is_meant_for_caches, make_private
-from waitroom.carried import Carried
+from waitroom.carried import Carried, Glance
 from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
@@ -48,7 +48,7 @@ class Gate:
             answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
             for each in BUSY_SECONDS
         ]
-        self._page_headers = common_headers(csp=self._pages.csp.encode())
+        self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
 
@@ -66,19 +66,20 @@ class Gate:
         send: Send,
         site: ASGIApp,
         outermost: bool = True,
-        known: Credential | None = None,
+        glance: Glance | None = None,
     ) -> None:
         """Let one request on a protected path through, or hold it.
 
-        The `outermost` gate of a path takes off what the site says to all of them. `known` is the request's credential
-        where a glance has told it.
+        The `outermost` gate of a path takes off what the site says to all of them. `glance` is what was seen of the
+        request's credential already.
         """
-        named = by_name(scope)
+        glance = glance or self.carried.glance(scope)
+        named = glance[0]
         kind = kind_of(scope, named)
         if kind is Kind.PREFLIGHT:
             await beside([self], scope, receive, send, site, outermost)
             return
-        credential = known or await self.carried.search(scope)
+        credential = await self.carried.read(scope, glance)
         if self.room.busy.turns_away(credential):
             await self._turn_away(scope, kind)(scope, receive, send)
             return
@@ -188,7 +189,7 @@ class Gate:
 
     async def session_of(self, scope: Scope) -> Pass | None:
         """The pass that a request carries, whatever path it asks for."""
-        credential = await self.carried.read(scope, by_name(scope))
+        credential = await self.carried.read(scope)
         return credential if isinstance(credential, Pass) else None
 
     async def release(self, session: Pass, untold: bool = False) -> None:
@@ -250,7 +251,7 @@ class Gate:
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send, site: ASGIApp) -> None:
         """Let one WebSocket on a protected path through, or deny it."""
-        admitted = await self.room.admit(await self.carried.read(scope, by_name(scope)))
+        admitted = await self.room.admit(await self.carried.read(scope))
         if admitted is None:
             self.room.counters.add("refused_sockets")
             await deny(scope, receive, send, _bare())

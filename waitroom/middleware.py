@@ -15,7 +15,6 @@ from waitroom.cookies import Stripper
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
-from waitroom.requests import by_name
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
 from waitroom.settings import Keywords, Settings
@@ -136,8 +135,8 @@ class WaitingRoomMiddleware:
             await beside(way.owners, scope, receive, send, self._app, inside=self._stripper.strip(scope))
             return
         gate = gates[0]
-        named = by_name(scope)
-        known, others = gate.carried.glance(scope, named)
+        glance = gate.carried.glance(scope)
+        _, known, _, others = glance
         if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
             inside = gate.inside(scope, known, others)
             await gate.serve(scope, inside, receive, send, self._app, known, known)
@@ -145,7 +144,7 @@ class WaitingRoomMiddleware:
         site: ASGIApp = self._site
         for inner in gates[:0:-1]:
             site = partial(inner.http, site=site, outermost=False)
-        await gate.http(self._with_peer(scope, receive), receive, send, site, known=known)
+        await gate.http(self._with_peer(scope, receive), receive, send, site, glance=glance)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         site: ASGIApp = self._site

@@ -6,9 +6,8 @@ store's, in whole milliseconds.
 """
 
 import hashlib
-import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -145,11 +144,25 @@ def looks_like_token(text: bytes) -> bool:
     return prefix.decode("latin-1") in _KINDS and rest.count(b".") >= 3
 
 
-class _Sha256(SigningAlgorithm):
-    """HMAC with SHA-256 in one call, which takes a third of the time of an object that is fed and asked."""
+class _Hmac(SigningAlgorithm):
+    """HMAC with SHA-256, begun for each key once (RFC 2104, section 4), which takes a third of the time of doing all of
+    it for each token.
+    """
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self._begun = {key: (_padded(key, 0x36), _padded(key, 0x5C)) for key in keys}
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha256")
+        begun, ended = self._begun[key]
+        inner, outer = begun.copy(), ended.copy()
+        inner.update(value)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+def _padded(key: bytes, pad: int) -> "hashlib._Hash":
+    """Hash a key of at most one block of SHA-256, filled up and mixed with `pad`."""
+    return hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0")))
 
 
 class Tokens:
@@ -206,4 +219,4 @@ def _signer(keys: Sequence[str], salt: str) -> Signer:
         Signer(key, salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
         for key in reversed(keys)
     ]
-    return Signer(derived, key_derivation="none", algorithm=_Sha256())
+    return Signer(derived, key_derivation="none", algorithm=_Hmac(derived))

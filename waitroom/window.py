@@ -6,6 +6,7 @@ Pure: no clock, no I/O, no framework. The store's scripts hold the same order of
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 Status = Literal["waiting", "active", "expired"]
@@ -69,9 +70,9 @@ class Epoch(NamedTuple):
     floor: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
-    """The room at one moment, as the store told it."""
+    """The room at one moment, as the store told it; what follows from that is found out once, for all who ask."""
 
     generation: int
     over: str
@@ -98,7 +99,7 @@ class Window:
     slower: bool = False
     """The rate has fallen within the last minutes."""
 
-    @property
+    @cached_property
     def newest(self) -> Epoch:
         """The epoch in which numbers are given."""
         return self.epochs[-1]
@@ -117,38 +118,38 @@ class Window:
             return place.epoch <= self.over
         return place.number <= (epoch.called if called else epoch.issued)
 
-    @property
+    @cached_property
     def issued(self) -> int:
         """Highest number given in `epoch`."""
         return self._calling.issued
 
-    @property
+    @cached_property
     def called(self) -> int:
         """Highest number called in `epoch`."""
         return self._calling.called
 
-    @property
+    @cached_property
     def floor(self) -> int:
         """Highest number of `epoch` whose turn has passed."""
         return self._calling.floor
 
-    @property
+    @cached_property
     def _calling(self) -> Epoch:
         return self.find(self.epoch) or self.newest
 
-    @property
+    @cached_property
     def waiting(self) -> int:
         """Tickets not called yet: an upper bound, as some holders have gone away."""
         return sum(epoch.issued - epoch.called for epoch in self.epochs)
 
-    @property
+    @cached_property
     def state(self) -> State:
         """`queueing` when a newcomer would have to wait, else `open`."""
         if self.settling:
             return "settling"
         return "queueing" if self.waiting or self.free < 1 else "open"
 
-    @property
+    @cached_property
     def pace(self) -> Pace:
         """How the line moves: what is to be said where a wait that was told no longer holds."""
         if self.rate_per_minute == 0:
