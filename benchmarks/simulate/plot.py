@@ -20,7 +20,7 @@ def draw(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
 
 
 def _draw_one(path: Path, shown: Sequence[Pair]) -> Path:
-    scenario = shown[0][0].scenario
+    scenario, until = shown[0][0].scenario, shown[0][0].figures.shares[-1][0]
     lines: list[Line] = []
     for colour, (outcome, baseline) in enumerate(shown):
         for who, shares in (("waitroom", outcome.figures.shares), ("sorted set", baseline.shares)):
@@ -33,7 +33,7 @@ def _draw_one(path: Path, shown: Sequence[Pair]) -> Path:
         x="minutes",
         y="%",
         most_y=105,
-        moments=[moment / 60 for moment in scenario.changes],
+        moments=[moment / 60 for moment in scenario.changes if moment < until],
     )
     return path
 

@@ -1,7 +1,7 @@
 """What is simulated: rooms, and how their visitors behave."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,8 @@ def scenarios() -> dict[str, Scenario]:
         for bound, room in (("capacity", CAPACITY), ("rate", RATE))
     ]
     return {scenario.name: scenario for scenario in told}
+
+
+def shortened(scenario: Scenario, seconds: float) -> Scenario:
+    """Cut a scenario short where it is longer, to try something."""
+    return replace(scenario, warm_up=min(scenario.warm_up, seconds), length=min(scenario.length, seconds))
