@@ -43,8 +43,15 @@ class Gate:
         self.cookies: Cookies = Cookies(settings, self.room.counters)
         self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
+        busy_headers = common_headers(csp=self._pages.busy_csp.encode())
         self._busy_pages = [
-            answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
+            answer(
+                503,
+                self._pages.busy,
+                HTML,
+                [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)],
+                busy_headers,
+            )
             for each in BUSY_SECONDS
         ]
         self._page_headers = common_headers(csp=self._pages.csp.encode())

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from waitroom.answers import STRICTEST
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.prepared import Prepared, as_html, mark
 from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_json
@@ -74,7 +75,9 @@ class Pages:
     csp: str
     """The Content-Security-Policy under which every page runs."""
     busy: bytes
-    """The page where a process has more to do than it can: a few hundred bytes, the same for everyone."""
+    """The page where a process has more to do than it can: below 2 KB, the same for everyone."""
+    busy_csp: str
+    """The Content-Security-Policy of that page, which has a style and no script."""
 
     def __init__(self, overrides: Path | None = None) -> None:
         shipped = _shipped()
@@ -98,8 +101,7 @@ class Pages:
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
-            told = {"lang": self._messages["lang"], "t": self._messages["page"]}
-            self.busy = self._files.get_template("busy.html").render(told).encode()
+            self.busy, self.busy_csp = self._make_busy()
             for scene in trials():
                 self._try(scene)
             if self._shapes:
@@ -144,6 +146,12 @@ class Pages:
         if not is_alike:
             self._shapes = None
 
+    def _make_busy(self) -> tuple[bytes, str]:
+        css = self._inline("busy.css", "style")
+        told = {"lang": self._messages["lang"], "t": self._messages["page"], "css": Markup(css)}  # noqa: S704  # as above
+        page = self._files.get_template("busy.html").render(told).encode()
+        return page, f"{STRICTEST.decode()}; style-src {_hash(css)}; base-uri 'none'; form-action 'none'"
+
     def _source(self, name: str) -> str:
         loader = self._files.loader
         assert loader is not None  # noqa: S101  # it was given just above
@@ -183,11 +191,13 @@ def _line(wrong: Exception) -> str:
     return where + " ".join(f"{type(wrong).__name__}: {wrong}".split())
 
 
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
 def _policy(css: str, *scripts: str) -> str:
-    style, *hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (css, *scripts))
-    script = " ".join(f"'sha256-{one}'" for one in hashes)
     # Images of the site itself, because a browser asks for its /favicon.ico on every page.
     return (
-        f"default-src 'none'; script-src {script}; style-src 'sha256-{style}'; connect-src 'self'; "
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(css)}; connect-src 'self'; "
         "worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
