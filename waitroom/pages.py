@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from waitroom.answers import STRICTEST
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.prepared import Prepared, as_html, mark
+from waitroom.prepared import Gap, Prepared, as_html, mark
 from waitroom.scenes import Scene, is_next, room_data, texts, trials, view, visitor_json
 from waitroom.words import LANGUAGE, Messages, catalogue, merged
 
@@ -43,8 +43,15 @@ def _shape(scene: Scene, shown: Mapping[str, str]) -> Shape:
     return *described, scene.epoch, scene.room, scene.base, scene.kept_seconds, scene.tempo, *lengths
 
 
+class _LooksError(Exception):
+    """A template goes by what is to be filled in."""
+
+
 class _Shape:
-    """The pages of one shape: rendered once, filled in for each visitor."""
+    """The pages of one shape: rendered once, filled in for each visitor.
+
+    Raises _LooksError where the template does more with a gap than print it.
+    """
 
     def __init__(
         self, template: Template, scene: Scene, messages: Messages, shown: Mapping[str, str]
@@ -54,8 +61,14 @@ class _Shape:
             for at, (name, text) in enumerate(shown.items())
             if text
         }
+        gaps = {name: Gap(mark, has_length=name in MEASURED) for name, mark in marks.items()}
         data = mark(len(shown))
-        page = template.render(view(scene, messages, {**shown, **marks}, data))
+        try:
+            page = template.render(view(scene, messages, {**shown, **gaps}, data))
+        except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as wrong:
+            raise _LooksError from wrong
+        if any(gap.is_looked_at for gap in gaps.values()):
+            raise _LooksError
         # As `tojson` writes it.
         self._prepared = Prepared(page, {**marks, "data": str(htmlsafe_json_dumps(data))})
         self._room_data = str(htmlsafe_json_dumps(room_data(scene, messages)))[1:]
@@ -80,7 +93,7 @@ class Pages:
     """The Content-Security-Policy of that page, which has a style and no script."""
 
     def __init__(self, overrides: Path | None = None) -> None:
-        shipped = _shipped()
+        shipped = self._shipped = _shipped()
         self._files = Environment(
             loader=FileSystemLoader([folder for folder in (overrides, shipped) if folder]),
             autoescape=True,
@@ -96,7 +109,7 @@ class Pages:
             checking = self._inline("checking.js", "script")
             self._messages = merged(
                 catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
-                catalogue(self._source(f"messages.{LANGUAGE}.json")),
+                catalogue(self._source(f"messages.{LANGUAGE}.json")[0]),
             )
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
@@ -129,7 +142,11 @@ class Pages:
         if made is None:
             if len(self._shapes) >= MOST_SHAPES:
                 del self._shapes[next(iter(self._shapes))]
-            made = self._shapes[shape] = _Shape(self._template, scene, self._messages, shown)
+            try:
+                made = self._shapes[shape] = _Shape(self._template, scene, self._messages, shown)
+            except _LooksError:
+                self._shapes = None  # an operator's own: from now on every page is rendered for itself
+                return self._render(scene, shown)
         return made.fill(scene, shown)
 
     def _render(self, scene: Scene, shown: Mapping[str, str]) -> bytes:
@@ -137,13 +154,8 @@ class Pages:
         return self._template.render(view(scene, self._messages, shown, data)).encode()
 
     def _try(self, scene: Scene) -> None:
-        """Render a page; where an operator's own template does more with a gap than print it, all are from now on."""
-        rendered = self._render(scene, texts(scene, self._messages))
-        try:
-            is_alike = self.render(scene) == rendered
-        except (TemplateError, LookupError, TypeError, ValueError, AttributeError):
-            is_alike = False
-        if not is_alike:
+        """Render a page; where filling it in comes to something else, none is filled in from now on."""
+        if self.render(scene) != self._render(scene, texts(scene, self._messages)):
             self._shapes = None
 
     def _make_busy(self) -> tuple[bytes, str]:
@@ -152,17 +164,21 @@ class Pages:
         page = self._files.get_template("busy.html").render(told).encode()
         return page, f"{STRICTEST.decode()}; style-src {_hash(css)}; base-uri 'none'; form-action 'none'"
 
-    def _source(self, name: str) -> str:
+    def _source(self, name: str) -> tuple[str, bool]:
+        """Read a file; tells whether it is the shipped one."""
         loader = self._files.loader
         assert loader is not None  # noqa: S101  # it was given just above
-        return loader.get_source(self._files, name)[0]
+        text, path, _ = loader.get_source(self._files, name)
+        return text, path is not None and Path(path).parent == self._shipped
 
     def _inline(self, name: str, element: str) -> str:
-        text = self._source(name)
+        text, is_shipped = self._source(name)
         if f"</{element}" in text.lower():
             raise ValueError(f"{name} contains </{element}, which would end the element it is put into")
+        if element == "style" or not is_shipped:
+            return text  # in an operator's own script such a line may be part of what it says
         # Comments are for those who read the file: every visitor loads the page.
-        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE) if element == "script" else text
+        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE)
 
 
 def _shipped() -> Path:
