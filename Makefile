@@ -40,9 +40,10 @@ fuzz-paths: $(VENV)/.dev ## N spellings (100,000) of protected paths against rea
 simulate-faults: $(VENV)/.dev ## N schedules (100,000) of faults under a virtual clock, from a SEED; one alone tells its story
 	nice -n 10 $(BIN)/python -m tests.simulation $(if $(N),--count $(N)) $(if $(SEED),--seed $(SEED))
 
-simulate: $(VENV)/.dev ## how much of what is free goes unused, in virtual time on the real scripts; PLOT=folder draws it
-	$(BIN)/python -m benchmarks.simulate $(if $(SEED),--seed $(SEED)) $(if $(PLOT),--plot $(PLOT)) $(if $(JSON),--json $(JSON))
-	$(BIN)/python -m benchmarks.simulate.eta $(if $(SEED),--seed $(SEED))
+simulate: $(VENV)/.dev ## how much of what is free goes unused, in virtual time on the real scripts; PLOT=folder draws it, WRITE=1 into docs/
+	$(BIN)/python -m benchmarks.simulate $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) \
+	  $(if $(WRITE),--write docs/simulation.md --plot docs/images,$(if $(PLOT),--plot $(PLOT)))
+	$(BIN)/python -m benchmarks.simulate.eta $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write docs/simulation.md)
 
 scale: $(VENV)/.dev ## what a line of a million costs, on paper and in virtual time, into docs/scale.md
 	$(BIN)/python -m benchmarks.scale --write docs/scale.md

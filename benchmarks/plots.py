@@ -46,7 +46,9 @@ class Line:
     dashed: bool = False
     """For what only stands beside it."""
     marks: bool = True
-    """Show the measured points themselves."""
+    """Show the measured points themselves; without them the line is thinner, for many points that lie close."""
+    colour: int | None = None
+    """Which of the colours, where it is not its own: of two lines that belong together."""
 
 
 def plot(
@@ -59,28 +61,36 @@ def plot(
     log_x: bool = False,
     log_y: bool = False,
     least_y: float | None = 0.0,
+    most_y: float | None = None,
+    moments: Sequence[float] = (),
 ) -> None:
-    """Write one plot; `x` and `y` name the axes with their units. `least_y` is where a plain y axis begins."""
+    """Write one plot; `x` and `y` name the axes with their units.
+
+    `least_y` is where a plain y axis begins, `most_y` where it ends; at `moments` of the x axis something changed.
+    """
     with mpl.rc_context():
         mpl.rcParams.update(STYLE)  # type: ignore[arg-type]  # its stubs name each key
         figure = Figure(figsize=(7.2, 3.8), layout="constrained")
         axes = figure.subplots()
-        for line, colour in zip(lines, _colours(len(lines)), strict=True):
-            style, mark = "--" if line.dashed else "-", "o" if line.marks else ""
-            axes.plot(
-                line.x, line.y, label=line.label, color=colour, linestyle=style, marker=mark, linewidth=2
+        for number, line in enumerate(lines):
+            colour = COLOURS[(number if line.colour is None else line.colour) % len(COLOURS)]
+            style, mark, width = (
+                "--" if line.dashed else "-",
+                "o" if line.marks else "",
+                2 if line.marks else 1.5,
             )
+            axes.plot(
+                line.x, line.y, label=line.label, color=colour, linestyle=style, marker=mark, linewidth=width
+            )
+        for moment in moments:
+            axes.axvline(moment, color=INK, linewidth=1.5, linestyle=":")
         axes.set(title=title, xlabel=x, ylabel=y)
         if log_x:
             axes.set_xscale("log")
         if log_y:
             axes.set_yscale("log")
         elif least_y is not None:
-            axes.set_ylim(bottom=least_y)
+            axes.set_ylim(bottom=least_y, top=most_y)
         if len(lines) > 1:
             figure.legend(loc="outside lower center", ncols=min(len(lines), 3))
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
-
-
-def _colours(count: int) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(count)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.page import put
 from waitroom.window import Tempo, poll_seconds
 
 BEGIN, END = "<!-- scale: written by `make scale` -->\n", "<!-- end of scale -->"
@@ -171,10 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told.write is None:
         print(text, end="")
         return 0
-    page = told.write.read_text("utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    told.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+    put(told.write, [(BEGIN, END, text)])
     return 0
 
 

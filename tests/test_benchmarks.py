@@ -17,7 +17,7 @@ from benchmarks.compare import compare
 from benchmarks.flash import hold_crowd
 from benchmarks.measure import hold_to
 from benchmarks.page import BEGIN, END, FLASH_BEGIN
-from benchmarks.plots import Line, plot
+from benchmarks.plots import COLOURS, Line, plot
 from benchmarks.results import Cost, Flash, Results
 from benchmarks.wrk import BenchmarkError, Counted, Load
 from tests.stores import missing
@@ -139,6 +139,15 @@ def test_a_plot_of_the_same_points_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         plot(tmp_path / name, lines, title="t", x="x", y="y", log_x=True)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_lines_that_belong_together_have_one_colour_and_moments_stand_between_them(tmp_path: Path) -> None:
+    ours, theirs = [Line(who, [1, 10], [3, 9], dashed=who == "b", marks=False, colour=1) for who in "ab"]
+    plot(tmp_path / "one.svg", [ours, theirs], title="t", x="x", y="y", most_y=105, moments=[4])
+    drawn = (tmp_path / "one.svg").read_text("utf-8")
+    assert drawn.count(COLOURS[1]) == 4, "two lines, and both of them in the legend"
+    assert COLOURS[0] not in drawn
+    assert drawn.count("stroke-dasharray: 1.5,2.475") == 1, "the moment"
 
 
 def test_the_micro_benchmarks_run() -> None:

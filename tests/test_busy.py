@@ -1,8 +1,12 @@
 """A process that has more to do than it can turns away who does not lose by it, at the least cost."""
 
 import asyncio
+import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
 
 import httpx
 import pytest
@@ -34,7 +38,7 @@ def is_turned_away(response: httpx.Response) -> bool:
     """Whether it is the short answer, which leaves nothing behind and says when to ask again."""
     if response.status_code != 503 or "set-cookie" in response.headers:
         return False
-    return int(response.headers["retry-after"]) >= 4 and len(response.content) < 1000
+    return int(response.headers["retry-after"]) >= 4 and len(response.content) < 2000
 
 
 async def test_a_late_loop_turns_newcomers_and_those_who_wait_away(settings: Make) -> None:
@@ -68,6 +72,36 @@ async def test_a_late_loop_turns_newcomers_and_those_who_wait_away(settings: Mak
         assert (await guest.get("/", headers=PAGE | bearer(waits["ticket"]))).status_code == 503
         joined = (await guest.post(f"{API}/join")).json()
         assert joined["number"] == issued + 1, "P4: nothing was written about those who were turned away"
+
+
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        ({}, "prefers-color-scheme: dark"),
+        ({"busy.css": "h1 { color: teal }"}, "<style>h1 { color: teal }</style>"),
+        ({"busy.html": "<style>{{ css }}</style><b>{{ t.busy }}</b>"}, "<b>Very many people are arriving"),
+    ],
+    ids=["shipped", "own style", "own page"],
+)
+async def test_the_page_has_a_style_which_its_policy_allows(
+    settings: Make, tmp_path: Path, own: dict[str, str], shown: str
+) -> None:
+    """Nothing else may run or load: the page is the only answer that a process beyond its limit can afford."""
+    for name, text in own.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    async with gated(site, settings=settings(templates=tmp_path)) as gate, client_of(gate) as guest:
+        await guest.get("/", headers=PAGE)
+        guest.cookies.clear()
+        gate._gates[0].room.snapshot.late_by = busy.LATEST + 1
+        page = await guest.get("/", headers=PAGE)
+    assert is_turned_away(page)
+    assert shown in page.text
+    (style,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = [part.strip() for part in page.headers["content-security-policy"].split(";")]
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not [part for part in policy if part.startswith(("script-src", "img-src", "connect-src"))]
 
 
 async def test_a_loop_that_is_held_up_is_noticed(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,6 +267,9 @@ def test_status_shows_the_room_without_touching_it(two: Settings) -> None:
     assert re.search(r"^inside +1 of 1, 0 of them on a first lease$", done.stdout, re.MULTILINE)
     assert re.search(r"^entered +1 of 4 in the last 10 s$", done.stdout, re.MULTILINE)
     assert re.search(r"^called +1 of 2 issued", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^not in yet +0 called lately who have not come, 0 at the door$", done.stdout, re.MULTILINE
+    )
     told = json.loads(waitroom("status", "--json", "--redis-url", two.redis_url, "--room", two.room).stdout)
     expected = {"issued": 2, "called": 1, "waiting": 1, "inside": 1, "capacity": 1, "window_interval": 10.0}
     assert {name: told[name] for name in expected} == expected

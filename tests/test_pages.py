@@ -25,7 +25,7 @@ from tests.windows import window as a_window
 from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.pages import MOST_SHAPES, SHIPPED, Pages
-from waitroom.scenes import Facts, Kind, Scene
+from waitroom.scenes import Facts, Kind, Scene, texts
 from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
@@ -265,6 +265,17 @@ def test_a_folder_overrides_file_by_file_and_message_by_message(tmp_path: Path) 
     assert f"style-src 'sha256-{digest}'" in own.csp
 
 
+def test_only_the_shipped_scripts_lose_their_comments(tmp_path: Path) -> None:
+    own = "const told = `\n  // this is said\n`;\n// to be kept as well\n"
+    (tmp_path / "waiting.js").write_text(own, "utf-8")
+    assert f"<script>{own}</script>" in Pages(tmp_path).render(scene()).decode()
+    shipped = (SHIPPED[-1] / "waiting.js").read_text("utf-8")
+    comment = next(line for line in shipped.splitlines() if line.startswith("  // "))
+    code = next(line for line in shipped.splitlines() if line.startswith("  const "))
+    assert comment not in html()
+    assert code in html()
+
+
 SCENES = st.builds(
     scene,
     kind=st.sampled_from(get_args(Kind)),
@@ -294,19 +305,63 @@ def test_words_that_are_filled_in_are_escaped_as_in_any_page(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "asks",
-    ["{{ number[::-1] }}", "{% if progress_value | int > 0 %}on the way{% endif %}", "{{ data.poll_after }}"],
+    ("asks", "told", "is_filled_in"),
+    [
+        ("{{ number }} {{ wait | default('soon') }}", "1,234,567 About 3 to 6 minutes", True),
+        ("{% if figure | length > 5 %}far {{ figure }}{% endif %}", "far 1,200,000", True),
+        ("{% if number %}{{ number }}{% endif %}{{ 'near' if next }}{{ kind }}", "1,234,567waiting", True),
+        ("{{ number[::-1] }}", "765,432,1", False),
+        ("{{ number | replace(',', '.') }}", "1.234.567", False),
+        ("{{ wait | upper }}", "ABOUT 3 TO 6 MINUTES", False),
+        ("{{ wait.split()[1] }}", "3", False),
+        ("{{ 'No. ' ~ number }}", "No. 1,234,567", False),
+        ("{% if progress_value | int > 20 %}on the way{% endif %}", "on the way", False),
+        ("{% if progress_value | float > 20 %}on the way{% endif %}", "on the way", False),
+        ("{% if progress_value > '3' %}on the way{% endif %}", "on the way", False),
+        ("{% if figure == '1,200,000' %}far{% endif %}", "far", False),
+        ("{% if figure in ['1,200,000'] %}far{% endif %}", "far", False),
+        ("{% for digit in figure %}{{ digit }} {% endfor %}", "1 , 2 0 0 , 0 0 0 ", False),
+        ("{{ wait | length }}", "20", False),
+        ("{% if wait.nothing is not defined %}plain{% endif %}", "plain", False),
+        ("{{ data.poll_after }}", "1", False),
+        ("{{ 'all' if data is mapping }}", "all", False),
+        (
+            "{% if pace is not defined and kind == 'waiting' and number == '1,234,567' %}me{% endif %}",
+            "me",
+            False,
+        ),
+    ],
 )
 def test_a_template_that_does_more_with_a_figure_than_print_it_is_rendered_for_each(
-    tmp_path: Path, asks: str
+    tmp_path: Path, asks: str, told: str, is_filled_in: bool
 ) -> None:
+    """Whatever the figures are: those of the pages that are tried at the start need not be telling."""
     shipped = Path(pages.__file__).parent.with_name("templates").joinpath("waiting.html").read_text("utf-8")
     (tmp_path / "waiting.html").write_text(shipped.replace("</main>", f"[{asks}]</main>", 1), "utf-8")
     own = Pages(tmp_path)
-    for number in (141, 142):
-        page = own.render(scene(number=number, called=100)).decode()
-        assert any(f"[{told}]</main>" in page for told in (f"{number}"[::-1], "on the way", "1"))
-        assert f"Your number {number}" in visible(page)
+    for number in (1_234_568, 1_234_567):
+        shown = scene(number=number, ahead=1_200_000, called=34_567)
+        page = own.render(shown)
+        assert page == own._render(shown)
+    assert f"[{told}]</main>" in page.decode()
+    assert (own._shapes is not None) == is_filled_in
+
+
+def test_the_documentation_names_all_that_differs_from_visitor_to_visitor() -> None:
+    page = (SHIPPED[-1].parent / "docs" / "settings.md").read_text("utf-8")
+    listed = page.partition("What differs from visitor to visitor")[2].partition("`data`")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == texts(scene(), PAGES._messages).keys()
+
+
+def test_a_template_may_go_by_figures_where_no_page_was_tried(tmp_path: Path) -> None:
+    shipped = Path(pages.__file__).parent.with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    asks = "{% if t.waiting == heading and number | length > 8 %}{{ number[0] }}{% endif %}"
+    (tmp_path / "waiting.html").write_text(shipped.replace("</main>", f"[{asks}]</main>", 1), "utf-8")
+    own = Pages(tmp_path)
+    assert "[]</main>" in own.render(scene()).decode()
+    assert own._shapes
+    assert "[1]</main>" in own.render(scene(number=1_234_567)).decode()
+    assert own._shapes is None
 
 
 def test_only_so_many_pages_are_kept_prepared() -> None:

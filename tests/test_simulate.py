@@ -5,10 +5,14 @@ Time and chance are the simulation's own, so that it goes the same way each time
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from benchmarks.simulate import __main__ as in_use
+from benchmarks.simulate import eta
 from benchmarks.simulate.baseline import simulate_baseline
+from benchmarks.simulate.page import IN_USE, IN_USE_HEAD, WAITS, WAITS_HEAD
 from benchmarks.simulate.processes import Server
 from benchmarks.simulate.report import line_of, title
 from benchmarks.simulate.runs import simulate
@@ -48,3 +52,34 @@ def test_the_same_seed_makes_the_same_run(server: Server) -> None:
 def test_a_sorted_set_stands_still_behind_whoever_does_not_look(server: Server) -> None:
     scenario = replace(scenarios()["capacity-0"], warm_up=120, length=240)
     assert simulate_baseline(scenario, server.url, seed=1).share < 0.2
+
+
+PAGE = Path(__file__).parent.with_name("docs") / "simulation.md"
+
+
+def rows(page: str, marks: tuple[str, str]) -> list[str]:
+    return [
+        line for line in page.partition(marks[0])[2].partition(marks[1])[0].splitlines() if line[:1] == "|"
+    ]
+
+
+def test_the_figures_go_into_the_page_and_the_pictures_beside_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n" + "".join(f"{begin}old figures\n{end}\n" for begin, end in (IN_USE, WAITS)))
+    words = ["--seconds", "20", "--write", str(page)]
+    asked = ["--scenario", "rate-0", "--scenario", "rate-changing", "--plot", str(tmp_path)]
+    in_use.main([*words, *asked])
+    eta.main(words)
+    written = page.read_text("utf-8")
+    assert written.startswith("before\n")
+    assert "old figures" not in written
+    assert [len(rows(written, marks)) for marks in (IN_USE, WAITS)] == [2 + 2, 2 + 18]
+    assert {one.name for one in tmp_path.glob("*.svg")} == {"in-use-rate.svg", "in-use-rate-changing.svg"}
+
+
+def test_the_page_has_its_figures() -> None:
+    page = PAGE.read_text("utf-8")
+    for marks, head, count in ((IN_USE, IN_USE_HEAD, len(scenarios())), (WAITS, WAITS_HEAD, 18)):
+        found = rows(page, marks)
+        assert found[0] == f"| {' | '.join(head)} |"
+        assert len(found) == 2 + count

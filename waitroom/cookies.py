@@ -69,9 +69,9 @@ class Cookies:
         return list(islice(likely, MOST_COOKIES))
 
     def only(self, scope: Scope, named: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
-        """Find what the one cookie of the gate's has in it, where a request carries that alone and as browsers write it,
-        and what is left of the `Cookie` header; None where `tokens` has to look closer. `named` are the headers by
-        their names.
+        """Find what the one cookie of the gate's has in it, where a request carries that alone and as browsers do, and
+        what is left of the `Cookie` header; None where `tokens` has to look closer. `named` are the headers by their
+        names.
         """
         cookie = named.get(b"cookie")
         if cookie is None or HEADER in named or len(named) < len(scope["headers"]):

@@ -44,8 +44,15 @@ class Gate:
         self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
         self._facts = Facts(settings.room, settings.active_seconds, settings.tempo)
+        busy_headers = private_headers(csp=self._pages.busy_csp.encode())
         self._busy_pages = [
-            answer(503, self._pages.busy, HTML, [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)])
+            answer(
+                503,
+                self._pages.busy,
+                HTML,
+                [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)],
+                busy_headers,
+            )
             for each in BUSY_SECONDS
         ]
         self._page_headers = private_headers(csp=self._pages.csp.encode())

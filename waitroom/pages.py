@@ -16,8 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from waitroom.answers import STRICTEST
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.prepared import Prepared, mark
+from waitroom.prepared import Gap, Prepared, mark
 from waitroom.scenes import Scene, room_data, texts, trials, view, visitor_members
 from waitroom.words import LANGUAGE, Messages, as_html, catalogue, merged
 
@@ -42,8 +43,15 @@ def _shape(scene: Scene, shown: Mapping[str, str]) -> Shape:
     return *described, scene.epoch, scene.base, scene.facts, len(shown["number"]), len(shown["figure"])
 
 
+class _LooksError(Exception):
+    """A template goes by what is to be filled in."""
+
+
 class _Shape:
-    """The pages of one shape: rendered once, filled in for each visitor."""
+    """The pages of one shape: rendered once, filled in for each visitor.
+
+    Raises _LooksError where the template does more with a gap than print it.
+    """
 
     def __init__(self, template: Template, scene: Scene, messages: Messages) -> None:
         shown = texts(scene, messages)
@@ -52,8 +60,14 @@ class _Shape:
             for at, (name, text) in enumerate(shown.items())
             if text
         }
+        gaps = {name: Gap(mark, has_length=name in MEASURED) for name, mark in marks.items()}
         data = mark(len(shown))
-        page = template.render(view(scene, messages, {**shown, **marks}, data))
+        try:
+            page = template.render(view(scene, messages, {**shown, **gaps}, data))
+        except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as wrong:
+            raise _LooksError from wrong
+        if any(gap.is_looked_at for gap in gaps.values()):
+            raise _LooksError
         # As `tojson` writes the one and the other.
         written, told = htmlsafe_json_dumps(data), htmlsafe_json_dumps(room_data(scene, messages))
         page = page.replace(written, f"{{{data}, {told[1:]}")
@@ -73,10 +87,12 @@ class Pages:
     csp: str
     """The Content-Security-Policy under which every page runs."""
     busy: bytes
-    """The page where a process has more to do than it can: a few hundred bytes, the same for everyone."""
+    """The page where a process has more to do than it can: below 2 KB, the same for everyone."""
+    busy_csp: str
+    """The Content-Security-Policy of that page, which has a style and no script."""
 
     def __init__(self, overrides: Path | None = None) -> None:
-        shipped = _shipped()
+        shipped = self._shipped = _shipped()
         self._files = Environment(
             loader=FileSystemLoader([folder for folder in (overrides, shipped) if folder]),
             autoescape=True,
@@ -92,14 +108,13 @@ class Pages:
             checking = self._inline("checking.js", "script")
             self._messages = merged(
                 catalogue((shipped / f"messages.{LANGUAGE}.json").read_text("utf-8")),
-                catalogue(self._source(f"messages.{LANGUAGE}.json")),
+                catalogue(self._source(f"messages.{LANGUAGE}.json")[0]),
             )
             self._html = as_html(self._messages)
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
-            told = {"lang": self._messages["lang"], "t": self._messages["page"]}
-            self.busy = self._files.get_template("busy.html").render(told).encode()
+            self.busy, self.busy_csp = self._make_busy()
             for scene in trials():
                 self._try(scene)
             if self._shapes:
@@ -127,7 +142,11 @@ class Pages:
         if made is None:
             if len(self._shapes) >= MOST_SHAPES:
                 del self._shapes[next(iter(self._shapes))]
-            made = self._shapes[shape] = _Shape(self._template, scene, self._messages)
+            try:
+                made = self._shapes[shape] = _Shape(self._template, scene, self._messages)
+            except _LooksError:
+                self._shapes = None  # an operator's own: from now on every page is rendered for itself
+                return self._render(scene)
         return made.fill(scene, shown)
 
     def _render(self, scene: Scene) -> bytes:
@@ -136,26 +155,31 @@ class Pages:
         return self._template.render(view(scene, self._messages, shown, data)).encode()
 
     def _try(self, scene: Scene) -> None:
-        """Render a page; where an operator's own template does more with a gap than print it, all are from now on."""
-        rendered = self._render(scene)
-        try:
-            is_alike = self.render(scene) == rendered
-        except (TemplateError, LookupError, TypeError, ValueError, AttributeError):
-            is_alike = False
-        if not is_alike:
+        """Render a page; where filling it in comes to something else, none is filled in from now on."""
+        if self.render(scene) != self._render(scene):
             self._shapes = None
 
-    def _source(self, name: str) -> str:
+    def _make_busy(self) -> tuple[bytes, str]:
+        css = self._inline("busy.css", "style")
+        told = {"lang": self._messages["lang"], "t": self._messages["page"], "css": Markup(css)}  # noqa: S704  # as above
+        page = self._files.get_template("busy.html").render(told).encode()
+        return page, f"{STRICTEST.decode()}; style-src {_hash(css)}; base-uri 'none'; form-action 'none'"
+
+    def _source(self, name: str) -> tuple[str, bool]:
+        """Read a file; tells whether it is the shipped one."""
         loader = self._files.loader
         assert loader is not None  # noqa: S101  # it was given just above
-        return loader.get_source(self._files, name)[0]
+        text, path, _ = loader.get_source(self._files, name)
+        return text, path is not None and Path(path).parent == self._shipped
 
     def _inline(self, name: str, element: str) -> str:
-        text = self._source(name)
+        text, is_shipped = self._source(name)
         if f"</{element}" in text.lower():
             raise ValueError(f"{name} contains </{element}, which would end the element it is put into")
+        if element == "style" or not is_shipped:
+            return text  # in an operator's own script such a line may be part of what it says
         # Comments are for those who read the file: every visitor loads the page.
-        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE) if element == "script" else text
+        return re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE)
 
 
 def _shipped() -> Path:
@@ -184,11 +208,13 @@ def _line(wrong: Exception) -> str:
     return where + " ".join(f"{type(wrong).__name__}: {wrong}".split())
 
 
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
 def _policy(css: str, *scripts: str) -> str:
-    style, *hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in (css, *scripts))
-    script = " ".join(f"'sha256-{one}'" for one in hashes)
     # Images of the site itself, because a browser asks for its /favicon.ico on every page.
     return (
-        f"default-src 'none'; script-src {script}; style-src 'sha256-{style}'; connect-src 'self'; "
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(css)}; connect-src 'self'; "
         "worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )

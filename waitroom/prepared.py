@@ -6,6 +6,7 @@ same for all of them, and joining it with the visitor's own takes a hundredth of
 
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 FIRST_MARK = 0x10F000
 """In plane 16, which is for private use: no font or text that a page is made of has any business there."""
@@ -14,6 +15,40 @@ FIRST_MARK = 0x10F000
 def mark(at: int, length: int = 1) -> str:
     """Make the mark of a gap, as long as what it stands for where the template may ask for the length."""
     return chr(FIRST_MARK + at) * length
+
+
+class Gap:
+    """Stands in a template for what will be filled in, and notes whether the template did more with it than print it.
+
+    Printing asks for its HTML; whatever else a template or a filter does with a value begins with another method here,
+    or fails.
+    """
+
+    def __init__(self, mark: str, has_length: bool) -> None:
+        self._mark = mark
+        self._has_length = has_length
+        self.is_looked_at: bool = False
+
+    def __html__(self) -> str:
+        return self._mark
+
+    def __bool__(self) -> bool:
+        return True  # what is empty has no gap
+
+    def __len__(self) -> int:
+        self.is_looked_at |= not self._has_length
+        return len(self._mark)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self.is_looked_at = True
+        raise AttributeError(name)
+
+    def _look(self, *_: object) -> NoReturn:
+        self.is_looked_at = True
+        raise TypeError("a gap can only be printed")
+
+    __str__ = __int__ = __float__ = __iter__ = __getitem__ = _look
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _look
 
 
 class Prepared:

@@ -50,7 +50,7 @@ class Scene(NamedTuple):
     """As of when the counts are, in milliseconds since 1970."""
 
 
-def view(scene: Scene, messages: Messages, shown: Mapping[str, str], data: Any) -> dict[str, Any]:
+def view(scene: Scene, messages: Messages, shown: Mapping[str, Any], data: Any) -> dict[str, Any]:
     """All that the template is given.
 
     What differs from visitor to visitor, `shown` and `data`, it may print, and of number and figure it may ask the

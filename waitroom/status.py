@@ -118,7 +118,7 @@ def table(fields: dict[str, Any]) -> str:
         ("entered", entered),
         ("waiting", "{waiting:,}"),
         ("called", "{called:,} of {issued:,} issued; turns passed up to {floor:,}"),
-        ("on their way", "{promised} called and expected, {at_the_door} at the door"),
+        ("not in yet", "{promised} called lately who have not come, {at_the_door} at the door"),
         ("waits told", _waits_told(fields["predictions"])),
         ("ended early", "{ended_early}"),
         ("epoch", "{epoch}, generation {generation}"),

@@ -9,18 +9,21 @@ kept until its visitor is let in; no-shows, who are never let in, count in nobod
 
 import argparse
 import itertools
+import math
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.page import put
 from benchmarks.simulate.engine import SECOND, Engine
+from benchmarks.simulate.page import WAITS, waits
 from benchmarks.simulate.processes import Process, Server
 from benchmarks.simulate.visitors import BACKGROUND, Guest
 from waitroom import window as arithmetic
-from waitroom.embedded import share
+from waitroom.embedded import share as share_store
 from waitroom.settings import Settings, load
 from waitroom.store import Claimed
 from waitroom.tickets import Ticket
@@ -91,8 +94,8 @@ class Figures:
     long: int = 0
     """How many told of more than a minute."""
     long_kept: int = 0
-    widest: float = 0.0
-    """Of those, the widest half of a range as a share of its middle."""
+    widths: list[float] = field(default_factory=list)
+    """Of those, half of each range as a share of its middle."""
     errors: list[float] = field(default_factory=list)
     """Of the long ones: how far the true wait was from the middle, as a share of the wait."""
     climbs: int = 0
@@ -106,30 +109,59 @@ class Figures:
 
     def cells(self) -> list[str]:
         """Tell the figures as a line of the table does."""
-        late = sorted(self.late)
         return [
             f"{self.looks:,}",
-            f"{self.told / self.looks:.0%}",
-            f"{self.kept / self.told:.1%}",
+            f"{share(self.told, self.looks):.0%}",
+            f"{share(self.kept, self.told):.1%}",
             f"{self.long:,}",
-            f"{self.long_kept / self.long:.1%}",
+            f"{share(self.long_kept, self.long):.1%}",
             f"{self.widest:.1%}",
-            f"{median(self.errors):.1%}",
-            f"{self.words / self.looks:.0%}",
+            f"{middle(self.errors):.1%}",
+            f"{share(self.words, self.looks):.0%}",
             f"{self.climbs:,}",
             f"{self.unsaid:,}",
-            f"{late[int(len(late) * 0.99)]:.1f}",
-            f"{late[-1]:.1f}",
+            f"{self.heard_p99:.1f}",
+            f"{max(self.late, default=math.nan):.1f}",
         ]
+
+    @property
+    def widest(self) -> float:
+        """The widest half of a range that ended after more than a minute, as a share of its middle."""
+        return max(self.widths, default=math.nan)
+
+    @property
+    def heard_p99(self) -> float:
+        """Seconds within which all but one in a hundred heard of their call."""
+        return sorted(self.late)[int(len(self.late) * 0.99)] if self.late else math.nan
 
     def is_reached(self) -> bool:
         """Tell whether it is as it has to be."""
         return (
-            min(self.kept / self.told, self.long_kept / self.long) >= REACH
+            min(share(self.kept, self.told), share(self.long_kept, self.long)) >= REACH
             and self.widest <= WIDEST
             and self.unsaid == 0
-            and sorted(self.late)[int(len(self.late) * 0.99)] <= HEARD
+            and self.heard_p99 <= HEARD
         )
+
+
+def share(part: int, whole: int) -> float:
+    """What part of it; not a number where there was nothing, as in a run that is too short."""
+    return part / whole if whole else math.nan
+
+
+def middle(samples: Sequence[float]) -> float:
+    """The median; not a number where there are none."""
+    return median(samples) if samples else math.nan
+
+
+@dataclass(frozen=True)
+class Run:
+    """One room, one kind of arrivals, and what came of it."""
+
+    room: Room
+    arrivals: Arrivals
+    no_shows: float
+    figures: Figures
 
 
 COLUMNS = (
@@ -284,12 +316,12 @@ class Crowd:
         is_kept = told.low <= wait <= told.high
         figures.told += 1
         figures.kept += is_kept
-        middle = (told.low + told.high) / 2
-        if middle > LONG:
+        expected = (told.low + told.high) / 2
+        if expected > LONG:
             figures.long += 1
             figures.long_kept += is_kept
-            figures.widest = max(figures.widest, (told.high - middle) / middle)
-            figures.errors.append(abs(wait - middle) / wait)
+            figures.widths.append((told.high - expected) / expected)
+            figures.errors.append(abs(wait - expected) / wait)
 
 
 def simulate(server: Server, room: Room, arrivals: Arrivals, no_shows: float, seed: int) -> Figures:
@@ -306,27 +338,32 @@ def simulate(server: Server, room: Room, arrivals: Arrivals, no_shows: float, se
     return crowd.figures
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run every room with all kinds of arrivals; 1 where a figure was not reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate.eta", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    seed = parser.parse_args().seed
-    reached = True
+    parser.add_argument("--seconds", type=float, default=math.inf, help="the most of each run (all of it)")
+    parser.add_argument("--write", type=Path, help="a page to write the table into, between its marks")
+    asked = parser.parse_args(words)
+    runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="waitroom-simulate-") as folder:
-        store = share(Path(folder))
+        store = share_store(Path(folder))
         server = Server(store.url)
         print("".join(f"{name:>{width}}" for name, width in COLUMNS))
         for room, arrivals, no_shows in itertools.product(ROOMS, ARRIVALS, (0.0, 0.3)):
-            figures = simulate(server, room, arrivals, no_shows, seed)
+            short = replace(arrivals, seconds=min(arrivals.seconds, asked.seconds))
+            figures = simulate(server, room, short, no_shows, asked.seed)
+            runs.append(Run(room, short, no_shows, figures))
             cells = (room.name, arrivals.name, f"{no_shows:.0%}", *figures.cells())
             print(
                 "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True)),
                 flush=True,
             )
-            reached = reached and figures.is_reached()
         server.close()
         store.close()
-    return int(not reached)
+    if asked.write:
+        put(asked.write, [(*WAITS, waits(asked.seed, runs))])
+    return int(not all(run.figures.is_reached() for run in runs))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What is simulated: rooms, and how their visitors behave."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -9,11 +9,12 @@ class Scenario:
     """A room and its crowd; times in seconds.
 
     `no_shows` tells the share of tabs that are closed while they wait, by the time since the beginning.
-    `bound` is what the share in use is of: the `capacity` or the `rate`.
+    `bound` is what the share in use is of: the `capacity` or the `rate`. `absent` is how many never come, in words.
     """
 
     name: str
     bound: str
+    absent: str
     room: dict[str, float]
     no_shows: Callable[[float], float]
     stay: float = 60.0
@@ -60,7 +61,7 @@ def changing(seconds: float) -> float:
 def scenarios() -> dict[str, Scenario]:
     """All of them by name."""
     told = [
-        Scenario(f"{bound}-{percent}", bound, room, steady(percent), reach=reach)
+        Scenario(f"{bound}-{percent}", bound, f"{percent} %", room, steady(percent), reach=reach)
         for bound, room in (("capacity", CAPACITY), ("rate", RATE))
         for percent, reach in REACH.items()
     ]
@@ -68,6 +69,7 @@ def scenarios() -> dict[str, Scenario]:
         Scenario(
             f"{bound}-changing",
             bound,
+            "0, 60, 0 %",
             room,
             changing,
             warm_up=STEP / 2,
@@ -77,3 +79,8 @@ def scenarios() -> dict[str, Scenario]:
         for bound, room in (("capacity", CAPACITY), ("rate", RATE))
     ]
     return {scenario.name: scenario for scenario in told}
+
+
+def shortened(scenario: Scenario, seconds: float) -> Scenario:
+    """Cut a scenario short where it is longer, to try something."""
+    return replace(scenario, warm_up=min(scenario.warm_up, seconds), length=min(scenario.length, seconds))
