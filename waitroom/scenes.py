@@ -84,14 +84,14 @@ def is_next(scene: Scene) -> bool:
 def texts(scene: Scene, messages: Messages) -> dict[str, str]:
     """What differs from visitor to visitor, and from look to look."""
     page, place = messages["page"], scene.place
-    updated, updated_iso = moment(scene.updated_at)
+    updated, updated_iso = moment(scene.updated_at, page["utc"])
     is_timed = scene.kind == "challenge"
     way = max(1, (place.number or 0) - scene.start)
     return {
         "number": "" if place.number is None else digits(place.number, messages),
         "wait": wait(place.eta, messages["live"]),
         "timed": say(page["timed"], duration=duration(place.poll_after, page)) if is_timed else "",
-        "updated": say(page["utc"], time=updated),
+        "updated": updated,
         "updated_iso": updated_iso,
         "progress_max": str(way),
         "progress_value": str(min(way, max(0, scene.called - scene.start))),

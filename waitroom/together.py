@@ -10,6 +10,9 @@ from waitroom.window import Window
 
 BATCH = 500
 """Most items of one call, so that no script holds the store for long."""
+APART = 0.004
+"""Seconds between the beginnings of two calls, at least: nobody who waits in line notices, and in a crowd many more
+travel together. It bounds what one process can ask of the store."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,7 +41,7 @@ class Together(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
         # Who waits for the call that is under way, and since when.
         self._sent: list[tuple[Item, asyncio.Future[Answer]]] = []
-        self._sent_at = 0.0
+        self._sent_at = float("-inf")
 
     async def ask(self, item: Item) -> Answer:
         """Ask for one item's answer; raises StoreError where it does not come in time."""
@@ -71,7 +74,10 @@ class Together(Generic[Item, Answer]):
         return late and all(future.done() for _, future in self._sent)
 
     async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._pending:
+            if (early := self._sent_at + APART - loop.time()) > 0:
+                await asyncio.sleep(early)
             # An item whose visitor has given up was not sent yet, and never will be.
             batch = [(item, future) for item, future in self._pending[:BATCH] if not future.done()]
             del self._pending[:BATCH]

@@ -86,10 +86,10 @@ def _scale(seconds: int) -> tuple[str, int, int]:
 
 
 @lru_cache(16)  # the same for all who look until the store is read again
-def moment(at: int) -> tuple[str, str]:
-    """Write a time, in milliseconds since 1970, as the clock shows it in UTC, and for programs."""
+def moment(at: int, form: str) -> tuple[str, str]:
+    """Write a time, in milliseconds since 1970: in the form of a message, as the clock shows it in UTC; and for programs."""
     utc = datetime.fromtimestamp(at / 1000, UTC)
-    return f"{utc:%H:%M:%S}", f"{utc:%Y-%m-%dT%H:%M:%SZ}"
+    return say(form, time=f"{utc:%H:%M:%S}"), f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def duration(seconds: float, page: Messages) -> str:
