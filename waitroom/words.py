@@ -87,7 +87,7 @@ def _scale(seconds: int) -> tuple[str, int, int]:
 
 @lru_cache(16)  # the same for all who look until the store is read again
 def moment(at: int, form: str) -> tuple[str, str]:
-    """Write a time, in milliseconds since 1970: in the form of a message, as the clock shows it in UTC; and for programs."""
+    """Write a time, in milliseconds since 1970: as the clock shows it in UTC, by a message, and for programs."""
     utc = datetime.fromtimestamp(at / 1000, UTC)
     return say(form, time=f"{utc:%H:%M:%S}"), f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
