@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socketserver
 import subprocess
@@ -196,6 +197,27 @@ def test_serve_has_the_routes_and_no_site() -> None:
     assert nothing.status_code == 404
     assert no_socket.status_code == 403
     assert nothing.json()["type"] == "urn:waitroom:no-site"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_event_loop_and_the_backlog_are_the_operators_choice(loop: str) -> None:
+    with serving("serve", "--loop", loop, "--backlog", "16") as server:
+        loaded = Path(f"/proc/{server.process.pid}/maps").read_text("utf-8")
+        assert ("uvloop" in loaded) == (loop == "uvloop")
+        if shutil.which("ss") is None:
+            stores.missing("ss, of iproute2,")
+        port = server.url.rpartition(":")[2]
+        listening = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True)
+    assert listening.stdout.split()[2] == "16"
+
+
+def test_a_missing_event_loop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "uvloop" else object())
+    done = CliRunner().invoke(cli.main, ["serve", "--loop", "uvloop"])
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "waitroom: --loop uvloop needs uvloop: pip install uvloop; or leave --loop out\n",
+    )
 
 
 def descendants(pid: int) -> list[psutil.Process]:

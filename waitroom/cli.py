@@ -75,6 +75,20 @@ def server_flags(command: Command) -> Command:
         _server_flag("--forwarded-allow-ips", default=None, help="proxies whose headers are believed"),
         _server_flag("--log-level", default="info", show_default=True),
         _server_flag(
+            "--loop",
+            default="auto",
+            show_default=True,
+            type=click.Choice(("auto", "asyncio", "uvloop")),
+            help="the event loop; auto is uvloop where that is installed",
+        ),
+        _server_flag(
+            "--backlog",
+            default=2048,
+            show_default=True,
+            type=click.IntRange(1, 2**31 - 1),
+            help="connections that may wait to be accepted",
+        ),
+        _server_flag(
             "--timeout-graceful-shutdown",
             default=None,
             type=click.IntRange(min=0),
@@ -179,6 +193,11 @@ def serve(**flags: Any) -> None:
 
 def _serve(factory: str, target: str, flags: dict[str, Any], service: bool = False, **more: Any) -> None:
     ours = {name: flags.pop(name) for name in (*Settings.model_fields, "rooms")}
+    if flags["loop"] == "uvloop" and find_spec("uvloop") is None:
+        _fail(
+            WaitroomError("--loop uvloop needs uvloop: pip install uvloop; or leave --loop out"),
+            WRONG_SETTING,
+        )
     rooms = _rooms(ours, service)
     hand_down(target, _given(ours))
     try:
