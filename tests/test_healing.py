@@ -509,8 +509,9 @@ async def test_p1_who_entered_after_a_process_was_told_is_none_of_those_it_knew(
 
 
 @pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("fails_over", [False, True])
 async def test_p1_who_was_let_in_without_the_store_takes_no_place_of_those_it_knew(
-    open_shop: MakeShop, leaves: bool
+    open_shop: MakeShop, fails_over: bool, leaves: bool
 ) -> None:
     """Only passes remember: of one whom the store let in, and of another whom a process did that was cut off."""
     shop = open_shop(capacity=1)
@@ -522,6 +523,10 @@ async def test_p1_who_was_let_in_without_the_store_takes_no_place_of_those_it_kn
     line = shop.process()
     await hear(line, as_pass_of(shop, guest), waiting)
     shop.clock.advance(60)
+    if fails_over:
+        shop.history = "two"
+        await line.look()
+        shop.clock.advance(60)
     assert await (line.leave(lent) if leaves else line.renew(lent))
     assert (await line.look()).inside == (1 if leaves else 2), (
         "the one that the store knew of is still to come"

@@ -151,10 +151,10 @@ local function is_forgotten(id, pass_ends, known_in)
 end
 
 -- One of the forgotten is found again, unless it entered after they were counted, or no store has known of it: where
--- only tickets remember, the places kept are those of a room that is full without it.
+-- no process remembers, the places kept are those of a room that is full without it.
 local function find_forgotten(entered_at, known_in)
   room.inside_found = room.inside_found + 1
-  if entered_at > room.known_at or (known_in == UNCONFIRMED and room.opened == 'tickets') then
+  if entered_at > room.known_at or (known_in == UNCONFIRMED and room.opened ~= 'processes') then
     room.inside_known = room.inside_known + 1
   end
 end
