@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import redis
 
@@ -505,6 +506,32 @@ async def test_p1_who_entered_after_a_process_was_told_is_none_of_those_it_knew(
     await early.look()
     assert await early.renew(as_pass_of(shop, guest))
     assert (await early.look()).inside == 2, "the one that it knew of is still to come"
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("fails_over", [False, True])
+async def test_p1_who_was_let_in_without_the_store_takes_no_place_of_those_it_knew(
+    open_shop: MakeShop, fails_over: bool, leaves: bool
+) -> None:
+    """Only passes remember: of one whom the store let in, and of another whom a process did that was cut off."""
+    shop = open_shop(capacity=1)
+    first = shop.process()
+    (guest,) = await first.enter(1)
+    (waiting, called) = await first.tickets(2)
+    lent = replace(as_pass_of(shop, called), confirmed=UNCONFIRMED)
+    shop.lose_all()
+    line = shop.process()
+    await hear(line, as_pass_of(shop, guest), waiting)
+    shop.clock.advance(60)
+    if fails_over:
+        shop.history = "two"
+        await line.look()
+        shop.clock.advance(60)
+    assert await (line.leave(lent) if leaves else line.renew(lent))
+    assert (await line.look()).inside == (1 if leaves else 2), (
+        "the one that the store knew of is still to come"
+    )
+    assert await line.claim(waiting) == ["waiting"]
 
 
 async def test_p1_a_process_that_knows_only_the_store_as_it_came_back_does_not_count(

@@ -94,7 +94,7 @@ class Account:
 
     def counted(self, ids: set[str], settings: Settings, now: int) -> tuple[list[str], list[str]]:
         """Of these sessions those that are inside, and those that entered within the interval."""
-        counted = [s for s in map(self.sessions.__getitem__, ids) if not s.is_lent and not s.is_revived]
+        counted = [s for s in map(self.sessions.__getitem__, ids) if not s.is_lent]
         since = now - round(settings.window_interval * SECOND)
         inside = sorted(session.id for session in counted if not session.is_over and session.pass_ends > now)
         return inside, sorted(session.id for session in counted if session.entered_at > since)

@@ -20,8 +20,6 @@ class Session:
     """For each pass, by the ms at which it ends: the true times at which it was given and at which it should end."""
     is_over: bool = False
     """It left."""
-    is_revived: bool = False
-    """It had left, and a copy of its pass brought it back to a store that has lost the list of those who have."""
     is_lent: bool = False
     """It was let in while the store was away, which has not heard of it."""
 
@@ -76,7 +74,12 @@ class Lineage:
     unfeared: tuple[int, int] = (0, 0)
     """Sessions and entries beyond those that are feared where only tickets report: more than there may ever be."""
     valid: tuple[int, int] = (0, 0)
-    """Sessions inside and entries of the interval when its newest epoch began, whoever knew of them."""
+    """Sessions inside and entries of the interval when its newest epoch began, whoever knew of them.
+
+    With those who had left by then and were given a place of those inside.
+    """
+    feared: int = 0
+    """Where only tickets report: for how many inside places are kept."""
     known_at: int = 0
     """The latest clock of a process that told of its loss."""
     found: int = 0
@@ -104,6 +107,7 @@ class Lineage:
             blurred=set(self.blurred),
             unfeared=self.unfeared,
             valid=self.valid,
+            feared=self.feared,
             known_at=self.known_at,
             found=self.found,
             lost_at=self.lost_at,

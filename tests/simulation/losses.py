@@ -28,7 +28,7 @@ class Losses(Order):
             lineage.lost_at, lineage.noticed = lineage.clock, self.world.losses
             self._drop_stale(view, settings)
             inside, entered = self.counted(set(self.sessions), settings, view.now)
-            lineage.valid, lineage.found = (len(inside), len(entered)), 0
+            lineage.valid, lineage.found, lineage.feared = (len(inside), len(entered)), 0, 0
         elif lineage.noticed < self.world.losses and not is_ahead:
             is_lost = {
                 id for id, session in self.sessions.items() if session.pass_ends > lineage.own.get(id, 0)
@@ -51,8 +51,9 @@ class Losses(Order):
         elif is_news and lineage.opened != "processes":
             lineage.opened = "tickets"
             lineage.known = set(self.sessions)
+            lineage.feared = max(lineage.feared, settings.capacity)
             were_inside, had_entered = lineage.valid
-            more_inside, more_entered = were_inside - settings.capacity, had_entered - settings.window_size
+            more_inside, more_entered = were_inside - lineage.feared, had_entered - settings.window_size
             lineage.unfeared = max(0, more_inside), max(0, more_entered)
         pause = settings.settle_seconds
         if lineage.opened == "tickets":

@@ -117,26 +117,46 @@ class Places(Losses):
                 self._check_refusal(process, view, session, self.presented.expires_at * 1000)
                 continue
             if id not in self.lineage.own:
-                self._find(session)
+                self._find(session, process, view)
                 self.lineage.used[epoch, number] = entered_at
                 self.lineage.known.add(id)
                 self.lineage.blurred.discard(id)
-                session.is_revived |= session.is_over
                 session.is_over = session.is_lent = False
             elif session.is_over and known_in == UNCONFIRMED:
                 # A copy that ran out while the store was away: the list of those who left is over by then.
-                session.is_revived, session.is_over = True, False
+                self._find(session, process, view)
+                session.is_over = False
                 self.lineage.ended.discard(id)
             self.check(id not in self.lineage.ended, f"P1: {id} has left, and comes back")
             self._extend(session, int(answer), view.now)
         return set()
 
-    def _find(self, session: Session) -> None:
+    def _find(self, session: Session, process: "Process", view: View) -> None:
         """It is taken for one of those that are accounted for, and may be of an older history than they are."""
-        self.lineage.found += 1
-        if session.id not in self.lineage.known and session.entered_at <= self.lineage.known_at:
-            inside, entered = self.lineage.unfeared
-            self.lineage.unfeared = inside + 1, entered
+        lineage = self.lineage
+        lineage.found += 1
+        is_older = session.id not in lineage.known and session.entered_at <= lineage.known_at
+        if is_older or self._takes_from_others(session, process, view):
+            inside, entered = lineage.unfeared
+            lineage.unfeared = inside + 1, entered
+
+    def _takes_from_others(self, session: Session, process: "Process", view: View) -> bool:
+        """Whether it had left, and gets a place that is kept for somebody else, who is inside as well.
+
+        The list of those who left is lost, and the pass is as good as theirs: no store could tell. It counts as inside
+        from now on, so that when it leaves again no more than the place that it was given is one too many.
+        """
+        lineage = self.lineage
+        is_kept = view.now < lineage.opened_at + process.settings.session_seconds * SECOND
+        counted_at = max(lineage.known_at, lineage.lost_at)
+        if lineage.opened == "tickets":
+            counted_at = lineage.opened_at
+        if not (session.is_over and is_kept and session.entered_at <= counted_at):
+            return False
+        inside, entered = lineage.valid
+        lineage.valid = inside + 1, entered
+        # Where a whole room is feared, some of its places may be nobody's.
+        return lineage.opened != "tickets" or inside + 1 > lineage.feared
 
     def _check_refusal(self, process: "Process", view: View, session: Session, ends: int) -> None:
         longest = process.settings.max_session_seconds * SECOND
@@ -157,7 +177,7 @@ class Places(Losses):
             self.left.add(id)
             session = self.sessions.get(id)
             if session and int(answer) and id not in self.lineage.own:
-                self._find(session)
+                self._find(session, process, view)
             if session and (int(answer) or id in self.lineage.own):
                 session.is_over = True
                 self.lineage.ended.add(id)
@@ -201,7 +221,6 @@ class Places(Losses):
         if session is None:
             session = self.sessions[id] = Session(id, place, now, ends)
         session.entered_at, session.is_over, session.is_lent = now, False, False
-        session.is_revived = False
         self._extend(session, ends, now)
         self.lineage.used[place] = now
         self.lineage.known.add(id)

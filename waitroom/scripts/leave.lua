@@ -29,10 +29,10 @@ end
 
 -- A session that the store has lost is ended all the same: copies of its pass would bring it back, also of a longer
 -- one that was given just before.
-local function end_forgotten(rank, id, pass_ends, entered_at)
+local function end_forgotten(rank, id, pass_ends, known_in, entered_at)
   note_used(rank, now)
   remove({PROMISED, DOOR, ASKED}, {rank})
-  find_forgotten(entered_at)
+  find_forgotten(entered_at, known_in)
   return end_session(id, math.max(pass_ends, now + rules.lease_us) + GRACE_US, false)
 end
 
@@ -46,7 +46,7 @@ local function leave(generation, epoch, number, id, pass_ends, known_in, entered
   end
   local rank = rank_of(epoch, number)
   if pass_ends and not untold and is_forgotten(id, pass_ends, known_in) then
-    return end_forgotten(rank, id, pass_ends, entered_at)
+    return end_forgotten(rank, id, pass_ends, known_in, entered_at)
   end
   if is_called(epoch, number) and not is_passed(epoch, number) then
     redis.call('HSETNX', USED, rank, 0)

@@ -15,7 +15,7 @@ local function is_back(session, is_first)
     return false
   end
   put_inside(rank_of(epoch, number), id, entered_at, math.min(pass_ends, now + rules.lease_us), is_first)
-  find_forgotten(entered_at)
+  find_forgotten(entered_at, known_in)
   room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
   return true
 end

@@ -2,6 +2,7 @@
 
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
 local MOST_FORGOTTEN = 20000 -- by which a floor rises in one call: an epoch that only tickets tell of may have millions to go
+local UNCONFIRMED = '-' -- what the pass of a session names that was let in while the store was away, see waitroom/tickets.py
 local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
 
 local function end_leases()
@@ -149,10 +150,11 @@ local function is_forgotten(id, pass_ends, known_in)
   return pass_ends > now and known_in ~= room.newest.name and not redis.call('ZSCORE', ENDED, id)
 end
 
--- One of the forgotten is found again, unless it entered after they were counted.
-local function find_forgotten(entered_at)
+-- One of the forgotten is found again, unless it entered after they were counted, or no store has known of it: where
+-- no process remembers, the places kept are those of a room that is full without it.
+local function find_forgotten(entered_at, known_in)
   room.inside_found = room.inside_found + 1
-  if entered_at > room.known_at then
+  if entered_at > room.known_at or (known_in == UNCONFIRMED and room.opened ~= 'processes') then
     room.inside_known = room.inside_known + 1
   end
 end
