@@ -43,12 +43,14 @@ class Gap:
         self.is_looked_at = True
         raise AttributeError(name)
 
-    def _look(self, *_: object) -> NoReturn:
-        self.is_looked_at = True
-        raise TypeError("a gap can only be printed")
 
-    __str__ = __int__ = __float__ = __iter__ = __getitem__ = _look
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _look
+def _look(gap: Gap, *_: object) -> NoReturn:
+    gap.is_looked_at = True
+    raise TypeError("a gap can only be printed")
+
+
+for _use in ("str", "int", "float", "iter", "getitem", "eq", "ne", "lt", "le", "gt", "ge", "hash"):
+    setattr(Gap, f"__{_use}__", _look)  # those that every object has, and those of numbers and texts
 
 
 class Prepared:
