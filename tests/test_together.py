@@ -1,8 +1,9 @@
 """Calls that arrive together travel together."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.windows import window
 from waitroom import patience
 from waitroom.errors import StoreError
 from waitroom.patience import in_time
-from waitroom.together import BATCH, Together, is_alive
+from waitroom.together import APART, BATCH, Together, is_alive
 from waitroom.window import Window
 
 WINDOW = window()
@@ -52,6 +53,26 @@ async def test_what_arrives_while_a_call_is_under_way_shares_the_next() -> None:
     assert [len(batch) for batch in script.batches] == [1, BATCH, 3]
     assert list(chain(*script.batches)) == list(range(BATCH + 4)), "P3: in the order they came"
     assert script.learned == [WINDOW] * 3
+
+
+async def test_a_crowd_that_comes_one_by_one_travels_together() -> None:
+    """Two calls never begin sooner after one another than that, whether somebody waited for the second or not."""
+    began: list[float] = []
+
+    async def script(items: Sequence[int]) -> tuple[Window, Sequence[int]]:
+        began.append(asyncio.get_running_loop().time())
+        return WINDOW, items
+
+    calls: Together[int, int] = Together(script, lambda _: None, 10)
+    for item in range(5):
+        assert await calls.ask(item) == item
+    asked = [asyncio.create_task(calls.ask(item)) for item in range(5)]
+    assert await asyncio.gather(*asked) == list(range(5))
+    assert len(began) == 6
+    assert (
+        min(after - before for before, after in pairwise(began))
+        >= APART - time.get_clock_info("monotonic").resolution
+    )
 
 
 async def test_an_error_is_told_to_all_who_asked_and_the_next_call_is_made() -> None:
