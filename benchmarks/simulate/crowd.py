@@ -70,8 +70,16 @@ class Crowd:
                 in_front = max(0, self._near - max(0, called_before) - 1)
                 Visitor(self, ticket, in_background).join_in(in_front)
 
+    def asked(self, claimed: Claimed) -> None:
+        """Note what a visitor was answered who asked for a place."""
+        self.measures.asked(claimed)
+
+    def left(self) -> None:
+        """Note that somebody has left the site."""
+        self.measures.left()
+
     def entered(self, visitor: Visitor, claimed: Claimed) -> None:
         """Let a visitor in, who will leave some time."""
-        self.measures.entered(visitor)
+        self.measures.entered(visitor.ticket.number, visitor.asked_at, visitor.was_away)
         stay = self.engine.chance.expovariate(1 / self.scenario.stay)
         Guest(self, visitor.ticket, claimed, stay)

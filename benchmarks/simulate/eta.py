@@ -13,15 +13,15 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from benchmarks.page import put
 from benchmarks.simulate.engine import SECOND, Engine
 from benchmarks.simulate.page import WAITS, waits
 from benchmarks.simulate.processes import Process, Server
 from benchmarks.simulate.visitors import BACKGROUND, Guest
+from benchmarks.simulate.waits_told import Arrivals, Figures, Room, Run
 from waitroom import window as arithmetic
 from waitroom.embedded import share as share_store
 from waitroom.settings import Settings, load
@@ -35,29 +35,8 @@ CLOSES = 30.0
 """Seconds, on average, until a no-show's tab is closed."""
 CACHED = SECOND
 """The max-age of GET /window."""
-REACH, WIDEST, HEARD = 0.85, 0.35, 3.0
-"""The share of ranges that hold the true wait, half of the widest by its middle, seconds until a call is heard of."""
 LONG = 60
 """Seconds of the waits whose range has to be narrow."""
-
-
-@dataclass(frozen=True)
-class Arrivals:
-    """How visitors come: so many times as many as the room can take, by the time in seconds since the beginning."""
-
-    name: str
-    load: Callable[[float], float]
-    seconds: float = 1500.0
-
-
-@dataclass(frozen=True)
-class Room:
-    """A room, and how many it takes in a second."""
-
-    name: str
-    settings: dict[str, float]
-    per_second: float
-    stay: float = 60.0
 
 
 ARRIVALS = (
@@ -80,88 +59,6 @@ ROOMS = (
         "rate", {"capacity": 5000, "window_size": 50, "window_interval": 10, "active_window_count": 30}, 5.0
     ),
 )
-
-
-@dataclass
-class Figures:
-    """What was told at all looks, and how it was."""
-
-    looks: int = 0
-    told: int = 0
-    """Looks at which a range was shown, of visitors who were let in."""
-    kept: int = 0
-    """Of those, how many had the true wait in it."""
-    long: int = 0
-    """How many told of more than a minute."""
-    long_kept: int = 0
-    widths: list[float] = field(default_factory=list)
-    """Of those, half of each range as a share of its middle."""
-    errors: list[float] = field(default_factory=list)
-    """Of the long ones: how far the true wait was from the middle, as a share of the wait."""
-    climbs: int = 0
-    """Ranges that ended later than the one before."""
-    unsaid: int = 0
-    """Of those, how many without a word that the line is slower."""
-    late: list[float] = field(default_factory=list)
-    """Seconds from the call to the look that heard of it, in the foreground."""
-    words: int = 0
-    """Looks at which the line was said to be slower or to stand still."""
-
-    def cells(self) -> list[str]:
-        """Tell the figures as a line of the table does."""
-        return [
-            f"{self.looks:,}",
-            f"{share(self.told, self.looks):.0%}",
-            f"{share(self.kept, self.told):.1%}",
-            f"{self.long:,}",
-            f"{share(self.long_kept, self.long):.1%}",
-            f"{self.widest:.1%}",
-            f"{middle(self.errors):.1%}",
-            f"{share(self.words, self.looks):.0%}",
-            f"{self.climbs:,}",
-            f"{self.unsaid:,}",
-            f"{self.heard_p99:.1f}",
-            f"{max(self.late, default=math.nan):.1f}",
-        ]
-
-    @property
-    def widest(self) -> float:
-        """The widest half of a range that ended after more than a minute, as a share of its middle."""
-        return max(self.widths, default=math.nan)
-
-    @property
-    def heard_p99(self) -> float:
-        """Seconds within which all but one in a hundred heard of their call."""
-        return sorted(self.late)[int(len(self.late) * 0.99)] if self.late else math.nan
-
-    def is_reached(self) -> bool:
-        """Tell whether it is as it has to be."""
-        return (
-            min(share(self.kept, self.told), share(self.long_kept, self.long)) >= REACH
-            and self.widest <= WIDEST
-            and self.unsaid == 0
-            and self.heard_p99 <= HEARD
-        )
-
-
-def share(part: int, whole: int) -> float:
-    """What part of it; not a number where there was nothing, as in a run that is too short."""
-    return part / whole if whole else math.nan
-
-
-def middle(samples: Sequence[float]) -> float:
-    """The median; not a number where there are none."""
-    return median(samples) if samples else math.nan
-
-
-@dataclass(frozen=True)
-class Run:
-    """One room, one kind of arrivals, and what came of it."""
-
-    room: Room
-    arrivals: Arrivals
-    no_shows: float
-    figures: Figures
 
 
 COLUMNS = (
@@ -224,13 +121,6 @@ class Waiting:
         self.crowd.engine.after(max(BACKGROUND, jittered) if self.in_background else jittered, then)
 
 
-class _Left:
-    """Who has left is of no interest here."""
-
-    def left(self) -> None:
-        """Note nothing."""
-
-
 class Crowd:
     """The visitors of one room, and what serves them."""
 
@@ -245,7 +135,6 @@ class Crowd:
     ) -> None:
         self.engine = engine
         self.settings = settings
-        self.measures = _Left()
         self.figures = Figures()
         self._room = room
         self._arrivals = arrivals
@@ -261,6 +150,9 @@ class Crowd:
     def some_process(self) -> Process:
         """Choose one, as a balancer does."""
         return self.engine.chance.choice(self._processes)
+
+    def left(self) -> None:
+        """Note nothing: who has left is of no interest here."""
 
     def cached(self) -> Window:
         """Ask for the window as a visitor behind a cache does: it may be a second old, and the snapshot with it."""
@@ -298,7 +190,7 @@ class Crowd:
     def entered(self, visitor: Waiting, claimed: Claimed) -> None:
         """Hold what was told against the wait that came of it."""
         stay = self.engine.chance.expovariate(1 / self._room.stay)
-        Guest(self, visitor.ticket, claimed, stay)  # type: ignore[arg-type]  # it needs no more of a crowd than this
+        Guest(self, visitor.ticket, claimed, stay)
         highest = None
         for at, told, pace in visitor.told:
             self.figures.looks += 1

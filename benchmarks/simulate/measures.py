@@ -4,15 +4,10 @@ import bisect
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from benchmarks.simulate.engine import SECOND, Engine
 from waitroom.settings import Settings
 from waitroom.store import Claimed
-from waitroom.window import Window
-
-if TYPE_CHECKING:
-    from benchmarks.simulate.visitors import Visitor
 
 LATE = 3 * SECOND
 """Who asks for the first time longer than this after the call, or at the door longer than this after the last ask, came
@@ -104,17 +99,14 @@ class Measures:
             self.figures.calls += 1
         self._called = max(self._called, called)
 
-    def looked(self, visitor: "Visitor", window: Window) -> None:
-        """Note a look at the line: what was shown then can be held against what came."""
-
-    def asked(self, visitor: "Visitor", claimed: Claimed) -> None:
+    def asked(self, claimed: Claimed) -> None:
         """Note an ask at the door."""
         self.figures.door += claimed.outcome == "door"
 
-    def entered(self, visitor: "Visitor") -> None:
-        """Note an entry, and hold it against P1 and P2."""
+    def entered(self, number: int, asked_at: int | None, was_away: bool) -> None:
+        """Note an entry, and hold it against P1 and P2; `asked_at` is when it was asked for first."""
         self._pass_time()
-        now, number = self._engine.now, visitor.ticket.number
+        now = self._engine.now
         self._inside += 1
         self._lately.append(now)
         while self._lately[0] <= now - self._interval:
@@ -124,16 +116,15 @@ class Measures:
         if len(self._lately) > self._settings.window_size:
             raise AssertionError(f"P2: {len(self._lately)} entered within the interval")
         self.figures.entries += 1
-        self._note_order(visitor, now, number)
+        self._note_order(now, number, asked_at or now, was_away)
 
-    def _note_order(self, visitor: "Visitor", now: int, number: int) -> None:
-        asked_at = visitor.asked_at or now
+    def _note_order(self, now: int, number: int, asked_at: int, was_away: bool) -> None:
         if now > asked_at:
             self.figures.at_door.append((now - asked_at) / SECOND)
         later = len(self._numbers) - bisect.bisect(self._numbers, number)
         bisect.insort(self._numbers, number)
         is_late = asked_at - self._called_at.pop(number, now) > LATE
-        if is_late or visitor.was_away:
+        if is_late or was_away:
             self.figures.overtaken_late = max(self.figures.overtaken_late, later)
         else:
             self.figures.overtaken = max(self.figures.overtaken, later)

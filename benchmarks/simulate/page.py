@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 from benchmarks.simulate.runs import BaselineOutcome, Outcome
+from benchmarks.simulate.waits_told import Run
 from benchmarks.table import Row, grid
-
-if TYPE_CHECKING:
-    from benchmarks.simulate.eta import Run
 
 END = "<!-- end of figures -->"
 IN_USE = "<!-- places in use: written by `make simulate WRITE=1` -->\n", END
@@ -69,13 +66,13 @@ def _in_use_row(outcome: Outcome, baseline: BaselineOutcome) -> Row:
     ]
 
 
-def waits(seed: int, runs: Sequence["Run"]) -> str:
+def waits(seed: int, runs: Sequence[Run]) -> str:
     """Write the table of how well waits were told."""
     spans = {f"{run.arrivals.seconds:,.0f} s" for run in runs}
     return f"Seed {seed}; each run: {' or '.join(sorted(spans))}.\n\n{grid(WAITS_HEAD, _waits_rows(runs))}"
 
 
-def _waits_rows(runs: Sequence["Run"]) -> Iterator[Row]:
+def _waits_rows(runs: Sequence[Run]) -> Iterator[Row]:
     for run in runs:
         figures = run.figures
         yield [

@@ -6,21 +6,43 @@ the background is let run once a minute. The tab of a no-show is closed: it neve
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from benchmarks.simulate.engine import Engine
 from benchmarks.simulate.measures import LATE
+from benchmarks.simulate.processes import Process
 from waitroom import window as arithmetic
 from waitroom.room import LONGEST_HOLD
+from waitroom.settings import Settings
 from waitroom.store import Claimed
 from waitroom.tickets import Pass, Ticket, pass_of
 from waitroom.window import Tempo, Window
 
-if TYPE_CHECKING:
-    from benchmarks.simulate.crowd import Crowd
-    from benchmarks.simulate.processes import Process
-
 BACKGROUND = 60.0
 """Seconds between two looks of a tab in the background."""
+
+
+class Site(Protocol):
+    """Where somebody is inside."""
+
+    engine: Engine
+    settings: Settings
+
+    def some_process(self) -> Process:
+        """Choose one, as a balancer does."""
+
+    def left(self) -> None:
+        """Hear that somebody has left."""
+
+
+class Line(Site, Protocol):
+    """Where somebody waits."""
+
+    def asked(self, claimed: Claimed) -> None:
+        """Hear what a visitor was answered."""
+
+    def entered(self, visitor: "Visitor", claimed: Claimed) -> None:
+        """Let a visitor in."""
 
 
 def interval(in_front: int, tempo: Tempo, rate_per_minute: float | None = None) -> float:
@@ -34,7 +56,7 @@ class Visitor:
 
     __slots__ = ("asked_at", "crowd", "in_background", "last_asked_at", "ticket", "was_away")
 
-    def __init__(self, crowd: "Crowd", ticket: Ticket, in_background: bool) -> None:
+    def __init__(self, crowd: Line, ticket: Ticket, in_background: bool) -> None:
         self.crowd = crowd
         self.ticket = ticket
         self.in_background = in_background
@@ -54,7 +76,6 @@ class Visitor:
     def look(self) -> None:
         """Ask GET /window, and compare."""
         window = self.crowd.some_process().window
-        self.crowd.measures.looked(self, window)
         if arithmetic.rank(self.ticket) <= (window.epoch, window.called):
             self.ask()
         else:
@@ -70,13 +91,13 @@ class Visitor:
         self.last_asked_at = now
         self._claim(self.crowd.some_process(), self.crowd.engine.now + round(LONGEST_HOLD * 1e6))
 
-    def _claim(self, process: "Process", until: int) -> None:
+    def _claim(self, process: Process, until: int) -> None:
         """Claim; the gate holds the request where the place is known to come free until then."""
         claimed = process.claim(self.ticket)
         if claimed.free_in and self.crowd.engine.now + claimed.free_in * 1e6 <= until:
             self.crowd.engine.after(claimed.free_in, lambda: self._claim(process, until))
             return
-        self.crowd.measures.asked(self, claimed)
+        self.crowd.asked(claimed)
         if claimed.outcome == "active":
             self.crowd.entered(self, claimed)
         elif claimed.outcome == "door":
@@ -100,26 +121,26 @@ class Visitor:
 class Guest:
     """A visitor inside, who uses the site until leaving; the pass is renewed from half of its life on."""
 
-    __slots__ = ("_crowd", "_leaves_at", "_used")
+    __slots__ = ("_leaves_at", "_site", "_used")
 
-    def __init__(self, crowd: "Crowd", ticket: Ticket, claimed: Claimed, stay: float) -> None:
-        now = crowd.engine.now
-        self._crowd = crowd
+    def __init__(self, site: Site, ticket: Ticket, claimed: Claimed, stay: float) -> None:
+        now = site.engine.now
+        self._site = site
         self._leaves_at = now + round(stay * 1e6)
-        lease = round(crowd.settings.session_seconds * 1000)
+        lease = round(site.settings.session_seconds * 1000)
         self._used: Pass = pass_of(ticket, claimed.entered_at, claimed.pass_ends, lease)
         self._next()
 
     def _next(self) -> None:
-        left = (self._leaves_at - self._crowd.engine.now) / 1e6
-        half = self._crowd.settings.session_seconds / 2
-        self._crowd.engine.after(min(left, half), self._renew if left > half else self._leave)
+        left = (self._leaves_at - self._site.engine.now) / 1e6
+        half = self._site.settings.session_seconds / 2
+        self._site.engine.after(min(left, half), self._renew if left > half else self._leave)
 
     def _renew(self) -> None:
-        ends = self._crowd.some_process().renew(self._used)
+        ends = self._site.some_process().renew(self._used)
         self._used = replace(self._used, expires_at=ends)
         self._next()
 
     def _leave(self) -> None:
-        self._crowd.measures.left()
-        self._crowd.some_process().leave(self._used)
+        self._site.left()
+        self._site.some_process().leave(self._used)
