@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from starlette.types import Message, Receive, Scope, Send
 
 from tests import stores
 from tests.conftest import SECRET
@@ -401,6 +402,23 @@ def test_what_is_the_same_for_everyone_may_be_kept() -> None:
     assert headers[b"cache-control"] == b"public, max-age=60"
     assert b"vary" not in headers
     assert {b"x-robots-tag", b"content-security-policy"} <= set(headers)
+
+
+async def test_what_is_added_to_one_answer_is_in_no_other(settings: Make) -> None:
+    """Middleware around the gate may add a visitor's cookie to the list of headers itself."""
+
+    async def adding(scope: Scope, receive: Receive, send: Send) -> None:
+        async def added(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"set-cookie", b"theirs=1"))
+            await send(message)
+
+        await gate(scope, receive, added)
+
+    async with gated(site, settings=settings()) as gate, client_of(adding) as client:
+        for _ in range(3):
+            response = await client.get(f"{API}/window")
+            assert response.headers.get_list("set-cookie") == ["theirs=1"]
 
 
 def test_a_problem_has_a_stable_type() -> None:

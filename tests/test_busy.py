@@ -53,7 +53,7 @@ async def test_a_late_loop_turns_newcomers_and_those_who_wait_away(settings: Mak
         snapshot = gate._gates[0].room.snapshot
         issued = (await guest.get(f"{API}/window")).json()["issued"]
         await snapshot.reread()
-        snapshot.late_by = busy.LATEST + 1
+        snapshot._late_by = busy.LATEST + 1
         assert is_turned_away(await guest.post(f"{API}/join"))
         for headers in (PAGE, SCRIPT, IMAGE, PAGE | bearer(waits["ticket"])):
             response = await guest.get("/", headers=headers)
@@ -62,13 +62,17 @@ async def test_a_late_loop_turns_newcomers_and_those_who_wait_away(settings: Mak
         page = await guest.get("/", headers=PAGE)
         assert page.headers["refresh"] == page.headers["retry-after"]
         assert "Very many people are arriving" in page.text
-        assert is_turned_away(await guest.post("/", headers=PAGE)), "and not passed on"
+        form = await guest.post("/", headers=PAGE)
+        assert is_turned_away(form)
+        assert "was not passed on" in form.text
+        assert '<a href="">' in form.text
+        assert "refresh" not in form.headers
         assert (await guest.get("/", headers=SCRIPT)).json()["type"] == "urn:waitroom:busy"
         assert (await inside.get("/")).text == "inside", "P6"
         assert (await guest.get("/", headers=bearer(called))).text == "inside"
         guest.cookies.clear()
         assert (await guest.get(f"{API}/status", headers=bearer(waits["ticket"]))).json()["number"] == 3
-        snapshot.late_by = 0.0
+        snapshot._late_by = 0.0
         assert (await guest.get("/", headers=PAGE | bearer(waits["ticket"]))).status_code == 503
         joined = (await guest.post(f"{API}/join")).json()
         assert joined["number"] == issued + 1, "P4: nothing was written about those who were turned away"
@@ -92,7 +96,7 @@ async def test_the_page_has_a_style_which_its_policy_allows(
     async with gated(site, settings=settings(templates=tmp_path)) as gate, client_of(gate) as guest:
         await guest.get("/", headers=PAGE)
         guest.cookies.clear()
-        gate._gates[0].room.snapshot.late_by = busy.LATEST + 1
+        gate._gates[0].room.snapshot._late_by = busy.LATEST + 1
         page = await guest.get("/", headers=PAGE)
     assert is_turned_away(page)
     assert shown in page.text
@@ -113,15 +117,30 @@ async def test_a_loop_that_is_held_up_is_noticed(settings: Make, monkeypatch: py
         async def is_late() -> bool:
             await inside.get("/slow")
             await asyncio.sleep(0)
-            return snapshot.late_by > busy.LATEST
+            return snapshot.is_late(busy.LATEST)
 
         await eventually(is_late)
 
         async def is_on_time() -> bool:
             await inside.get("/")
-            return snapshot.late_by < busy.LATEST
+            return not snapshot.is_late(busy.LATEST)
 
         await eventually(is_on_time)
+
+
+async def test_a_process_that_nobody_looks_at_is_not_late(settings: Make) -> None:
+    """What was seen last would stand for ever: who is turned away does not start the task that looks."""
+    async with gated(site, settings=settings()) as gate, client_of(gate) as guest:
+        snapshot = gate._gates[0].room.snapshot
+        await session(guest)
+        snapshot._late_by, snapshot._used_at = busy.LATEST + 1, 0.0
+        assert snapshot.is_late(busy.LATEST)
+        assert snapshot._used_at, "whoever is turned away keeps the task looking"
+        assert snapshot._task is not None
+        snapshot._task.cancel()
+        await asyncio.wait([snapshot._task])
+        guest.cookies.clear()
+        assert (await guest.post(f"{API}/join")).status_code == 201
 
 
 async def test_more_joins_than_can_wait_are_turned_away(

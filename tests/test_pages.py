@@ -304,6 +304,15 @@ def test_words_that_are_filled_in_are_escaped_as_in_any_page(tmp_path: Path) -> 
     assert '<span id="label">&lt;others&gt; &amp; you</span>' in written
 
 
+@pytest.mark.parametrize("own", [{"unknown": ""}, {"ahead": {"one": "", "other": "ahead"}}])
+def test_what_is_empty_for_one_visitor_is_filled_in_for_the_next(tmp_path: Path, own: dict[str, Any]) -> None:
+    (tmp_path / "messages.en.json").write_text(json.dumps({"live": own}), "utf-8")
+    made = Pages(tmp_path)
+    for shown in (scene(ahead=1, eta=None), scene(ahead=5, eta=Eta(300, 600))):
+        assert made.render(shown) == made._render(shown)
+    assert made._shapes
+
+
 @pytest.mark.parametrize(
     ("asks", "told", "is_filled_in"),
     [

@@ -1,6 +1,5 @@
 """Attacks on tokens: parts of several put together, signatures written otherwise, copies, and time (P5, P8)."""
 
-import asyncio
 import inspect
 import itertools
 import string
@@ -15,14 +14,14 @@ from itsdangerous import Signer
 from itsdangerous.signer import SigningAlgorithm
 
 from tests.conftest import SECRET
-from tests.gates import API, bearer, client_of, gated, page_data, session
+from tests.gates import API, bearer, client_of, gated
 from tests.sites import site
 from tests.test_tickets import PASS, PROOF, TICKET, TOKENS, credentials
 from waitroom import tickets
 from waitroom.cookies import Cookies
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings, load
-from waitroom.tickets import HIGHEST_NUMBER, Credential, Pass, Ticket, Tokens, new_id
+from waitroom.tickets import HIGHEST_NUMBER, Credential, Pass, Proof, Ticket, Tokens, new_id
 
 pytestmark = pytest.mark.usefixtures("patience")
 
@@ -65,16 +64,28 @@ def test_p8_each_room_and_kind_signs_with_a_key_of_its_own() -> None:
 # -- written otherwise ----------------------------------------------------------------------------
 
 
-def spellings(tokens: Tokens, token: str) -> list[str]:
-    """All texts tried that this token is read from: other unused bits, padding, what decoders pass over."""
+def spellings(token: str) -> list[str]:
+    """Texts that a decoder of base64 takes for the same: other unused bits, padding, the other alphabet, and what it
+    passes over.
+    """
     payload, _, signature = token.rpartition(".")
     last = BASE64.index(signature[-1])
-    texts = [f"{payload}.{signature[:-1]}{BASE64[last ^ bits]}" for bits in range(4)]
-    texts += [f"{token}====", f"{payload}.{signature[:7]}!!!!{signature[7:]}"]
-    found = [text for text in texts if tokens.read(text)]
-    assert token in found
-    assert len(found) >= 4, "there are several texts, so that none of them may be the identity"
-    return found
+    texts = [f"{payload}.{signature[:-1]}{BASE64[last ^ bits]}" for bits in (1, 2, 3)]
+    texts += [f"{token}=", f"{token}====", f"{token}\n", f"{payload}.{signature[:7]}!!!!{signature[7:]}"]
+    texts += [
+        f"{payload}.{changed}" for changed in (signature.replace("-", "+"), signature.replace("_", "/"))
+    ]
+    return [text for text in texts if text != token]
+
+
+@given(credentials)
+def test_p5_a_credential_is_written_in_one_way(credential: Credential) -> None:
+    """Else one of them could fill what a process remembers of all."""
+    tokens = Tokens([SECRET], "shop")
+    token = tokens.sign(credential)
+    assert [text for text in spellings(token) if tokens.read(text)] == []
+    assert tokens.read(token) == credential
+    assert list(tokens._verified) == ([] if isinstance(credential, Proof) else [token])
 
 
 async def claims(gate: WaitingRoomMiddleware, token: str) -> dict[str, Any]:
@@ -86,51 +97,6 @@ async def claims(gate: WaitingRoomMiddleware, token: str) -> dict[str, Any]:
 def of(response: httpx.Response) -> dict[str, Any]:
     told: dict[str, Any] = response.json()
     return told
-
-
-async def test_p5_however_its_signature_is_written_a_ticket_is_one_session(settings: Make) -> None:
-    async with gated(site, settings=settings()) as gate, client_of(gate) as client:
-        ticket = of(await client.post(f"{API}/join"))["ticket"]
-        tokens = gate._gates[0].room.tokens
-        texts = spellings(tokens, ticket)
-        told = await asyncio.gather(*(claims(gate, text) for text in [*texts, *texts]))
-        assert {one["status"] for one in told} == {"active"}
-        held = [tokens.read(one["pass"]) for one in told]
-        assert len({one.id for one in held if isinstance(one, Pass)}) == 1
-        assert of(await client.get(f"{API}/window"))["inside"] == 1
-
-
-async def test_p1_a_pass_that_was_left_is_dead_however_its_signature_is_written(settings: Make) -> None:
-    async with gated(site, settings=settings()) as gate, client_of(gate) as client:
-        token = (await session(client))["pass"]
-        texts = spellings(gate._gates[0].room.tokens, token)
-        client.cookies.clear()
-        sessions = set()
-        for text in texts:
-            sessions.add(of(await client.get("/", headers={"Waitroom-Pass": text}))["session"])
-            client.cookies.clear()
-        assert len(sessions) == 1
-        assert of(await client.get(f"{API}/window"))["inside"] == 1
-        assert (await client.delete(f"{API}/ticket", headers=bearer(texts[-1]))).status_code == 204
-        assert {(await claims(gate, text))["status"] for text in texts} == {"expired"}
-        assert of(await client.get(f"{API}/window"))["inside"] == 0
-
-
-async def test_p5_however_it_is_written_a_proof_is_worth_one_number(settings: Make) -> None:
-    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
-        await session(guest)
-        async with client_of(gate) as client:
-            await client.get("/")
-            ((name, proof),) = client.cookies.items()
-            texts = spellings(gate._gates[0].room.tokens, proof)
-            client.cookies.clear()
-            numbers = set()
-            for text in [*texts, *texts]:
-                response = await client.get("/", headers={"Cookie": f"{name}={text}"})
-                numbers.add(page_data(response)["number"])
-                client.cookies.clear()
-            assert numbers == {2}
-            assert of(await client.get(f"{API}/window"))["issued"] == 2
 
 
 # -- collected for later --------------------------------------------------------------------------
@@ -169,7 +135,7 @@ def test_signatures_are_compared_by_the_library_in_constant_time() -> None:
         assert type(signer.algorithm).verify_signature is SigningAlgorithm.verify_signature
     source = inspect.getsource(tickets)
     assert "compare_digest" not in source
-    assert source.count("hmac.") == 1, "to sign"
+    assert "hmac." not in source
     assert "signature ==" not in source
 
 

@@ -277,11 +277,12 @@ def test_the_newest_key_signs_and_each_verifies(credential: Credential) -> None:
 def test_p8_only_what_was_verified_is_remembered_and_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("waitroom.tickets.MOST_VERIFIED", 3)
     mine, theirs = Tokens(["k" * 32], "shop"), Tokens(["o" * 32], "shop")
-    signed = [mine.sign(Proof(f"id-{at}", at)) for at in range(5)]
+    signed = [mine.sign(replace(TICKET, number=at + 1)) for at in range(5)]
     for token in signed:
         assert mine.remembered(token) is None
         assert mine.read(token) == mine.remembered(token) is not None
-        assert mine.read(theirs.sign(Proof("id", 0))) is None
+        assert mine.read(theirs.sign(TICKET)) is None
+        assert mine.read(mine.sign(PROOF)) == PROOF
     assert [mine.remembered(token) is not None for token in signed] == [False, False, True, True, True]
     assert mine.read(signed[0]) is not None, "one that was forgotten is verified again"
 

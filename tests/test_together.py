@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 
 import pytest
 
+from tests.waiting import DEADLINE_SECONDS
 from tests.windows import window
 from waitroom import patience
 from waitroom.errors import StoreError
@@ -157,6 +158,21 @@ async def test_an_answer_in_the_last_turn_of_grace_counts(monkeypatch: pytest.Mo
     with pytest.raises(StoreError):
         await in_time(lost, 0)
     assert lost.cancelled()
+
+
+def test_a_call_in_another_loop_is_given_up_in_time_as_well() -> None:
+    """Soon after the first one, whose timer will never end anything."""
+    script = Script()
+    calls: Together[int, str] = Together(script, script.learned.append, 0.2)
+    assert asyncio.run(calls.ask(0)) == "answer 0"
+
+    async def hangs() -> None:
+        script.gate = asyncio.Event()
+        with pytest.raises(StoreError):
+            await asyncio.wait_for(calls.ask(1), DEADLINE_SECONDS)
+        await calls.close()
+
+    asyncio.run(hangs())
 
 
 def test_a_task_of_another_loop_is_not_alive() -> None:

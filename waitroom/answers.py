@@ -30,7 +30,7 @@ def public_headers(seconds: int) -> Extra:
 
 
 def _guarded(csp: bytes) -> Extra:
-    # Each header costs the server as much as a step of the gate: none is here that a browser has no use for.
+    # Each header costs the server something in every answer: none is here that a browser has no use for.
     return [
         (b"x-robots-tag", b"noindex"),
         (b"x-content-type-options", b"nosniff"),
@@ -54,7 +54,8 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, as an ASGI app does."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        # A list of its own: what stands around the gate may add to it, and this answer is sent to others as well.
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers]})
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body})
 

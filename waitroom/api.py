@@ -62,7 +62,7 @@ class Api:
         self.cors = cors
         self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
-        self._carried = Carried(room, cookies)
+        self.carried: Carried = Carried(room, cookies)
         self._told: tuple[Window, bool, Answer] | None = None
 
     def asker(self, scope: Scope) -> Asker:
@@ -71,7 +71,7 @@ class Api:
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self.carried.read(scope)
         if self.room.busy.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
@@ -82,7 +82,7 @@ class Api:
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self.carried.read(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
             return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
@@ -133,7 +133,7 @@ class Api:
         made = self.room.guard.challenge()
         if made is None:
             return _no_challenges()
-        return json_answer(200, {**made, "cookie": await self._carried.read(scope) is not None})
+        return json_answer(200, {**made, "cookie": await self.carried.read(scope) is not None})
 
     async def worker(self, _: Scope) -> Answer:
         """Serve the script that solves challenges in a worker."""
@@ -143,7 +143,7 @@ class Api:
 
     async def leave(self, scope: Scope) -> Answer:
         """Give up a ticket or a pass. Raises StoreError."""
-        credential = await self._carried.read(scope)
+        credential = await self.carried.read(scope)
         if credential is not None and not isinstance(credential, Proof):
             await self.room.leave(credential)
         return no_content([self._cookies.clear(scope)])

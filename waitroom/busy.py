@@ -26,11 +26,11 @@ class Busy:
 
     def turns_away(self, credential: Credential | None) -> bool:
         """Tell whether a request is to be turned away: never who is inside or was called, and nobody loses a place."""
-        if self._snapshot.late_by <= LATEST and self._joins.waiting() < MOST_JOINING:
+        if not self._snapshot.is_late(LATEST) and self._joins.waiting() < MOST_JOINING:
             return False
         window = self._snapshot.window
         if isinstance(credential, Ticket) and window is not None:
-            is_turned_away = status_of(credential, window) == "waiting"
+            is_turned_away = status_of(credential, window) != "active"
         else:
             is_turned_away = not isinstance(credential, Pass)
         self._counters.add("turned_away", is_turned_away)

@@ -79,11 +79,12 @@ class Cookies:
         if b"authorization" in named and _is_token(b"authorization", named[b"authorization"]):
             return None
         before, found, after = cookie.partition(self._secure_mark if self.is_secure(scope) else self._mark)
-        token, _, behind = after.partition(b"; ")
-        is_alone = self._name not in before and self._name not in behind
-        if not (found and is_alone and before[-2:] in (b"", b"; ") and b";" not in token):
+        token, ended, behind = after.partition(b";")
+        if not found or before[-2:] not in (b"", b"; ") or (ended and behind[:1] != b" "):
             return None
-        return token.strip().strip(b'"'), before + behind if behind else before[:-2]
+        if self._name in before or self._name in behind:
+            return None
+        return token.strip().strip(b'"'), before + behind[1:] if behind[1:] else before[:-2]
 
     def came_by_header(self, scope: Scope) -> bool:
         """Tell whether the client keeps its credential itself, and gets a renewed one by header too."""

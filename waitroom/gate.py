@@ -41,23 +41,19 @@ class Gate:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
         self.cookies: Cookies = Cookies(settings, self.room.counters)
-        self.carried: Carried = Carried(self.room, self.cookies)
         self._pages = Pages(settings.templates)
         self._facts = Facts(settings.room, settings.active_seconds, settings.tempo)
         busy_headers = private_headers(csp=self._pages.busy_csp.encode())
-        self._busy_pages = [
-            answer(
-                503,
-                self._pages.busy,
-                HTML,
-                [(b"retry-after", b"%d" % each), (b"refresh", b"%d" % each)],
-                busy_headers,
-            )
-            for each in BUSY_SECONDS
-        ]
+        self._busy_pages, self._busy_unsent = [], []
+        for each in BUSY_SECONDS:
+            seconds = b"%d" % each
+            retry, refresh = (b"retry-after", seconds), (b"refresh", seconds)
+            self._busy_pages.append(answer(503, self._pages.busy, HTML, [retry, refresh], busy_headers))
+            self._busy_unsent.append(answer(503, self._pages.busy_unsent, HTML, [retry], busy_headers))
         self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
+        self.carried: Carried = self.api.carried
 
     def is_settled(self, known: Credential | None, scope: Scope) -> TypeGuard[Pass]:
         """Tell whether a request goes the short way: with a pass about which nothing is to be done now.
@@ -249,8 +245,9 @@ class Gate:
 
     def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
         """Answer at the least cost: this process has more to do than it can."""
-        if kind is Kind.NAVIGATION and is_safe(scope):
-            return random.choice(self._busy_pages)  # noqa: S311  # when they come back is no secret
+        if kind is Kind.NAVIGATION:
+            pages = self._busy_pages if is_safe(scope) else self._busy_unsent
+            return random.choice(pages)  # noqa: S311  # when they come back is no secret
         told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
         return self._cors.allow(scope, told)
 

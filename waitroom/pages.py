@@ -47,7 +47,7 @@ class _LooksError(Exception):
     """A template goes by what is to be filled in."""
 
 
-class _Shape:
+class _Form:
     """The pages of one shape: rendered once, filled in for each visitor.
 
     Raises _LooksError where the template does more with a gap than print it.
@@ -58,9 +58,9 @@ class _Shape:
         marks = {
             name: mark(at, len(text) if name in MEASURED else 1)
             for at, (name, text) in enumerate(shown.items())
-            if text
+            if text or name not in MEASURED  # of those that are measured the shape tells which are empty
         }
-        gaps = {name: Gap(mark, has_length=name in MEASURED) for name, mark in marks.items()}
+        gaps = {name: Gap(text, has_length=name in MEASURED) for name, text in marks.items()}
         data = mark(len(shown))
         try:
             page = template.render(view(scene, messages, {**shown, **gaps}, data))
@@ -87,7 +87,9 @@ class Pages:
     csp: str
     """The Content-Security-Policy under which every page runs."""
     busy: bytes
-    """The page where a process has more to do than it can: below 2 KB, the same for everyone."""
+    """The page where a process has more to do than it can: short, and the same for everyone."""
+    busy_unsent: bytes
+    """The same for who has sent something, which would not be sent again."""
     busy_csp: str
     """The Content-Security-Policy of that page, which has a style and no script."""
 
@@ -100,8 +102,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._files.policies["json.dumps_kwargs"] = {}  # members in the order in which `_Shape` writes them
-        self._shapes: dict[Shape, _Shape] | None = {}
+        self._files.policies["json.dumps_kwargs"] = {}  # members in the order in which `_Form` writes them
+        self._shapes: dict[Shape, _Form] | None = {}
         self._unnumbered: tuple[Scene | None, bytes] = None, b""
         try:
             css, js = self._inline("waiting.css", "style"), self._inline("waiting.js", "script")
@@ -114,7 +116,11 @@ class Pages:
             self._files.globals |= {"css": Markup(css), "js": Markup(js), "checking": Markup(checking)}  # noqa: S704  # the operator's own files
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
-            self.busy, self.busy_csp = self._make_busy()
+            busy_css = self._inline("busy.css", "style")
+            self.busy_csp = (
+                f"{STRICTEST.decode()}; style-src {_hash(busy_css)}; base-uri 'none'; form-action 'none'"
+            )
+            self.busy, self.busy_unsent = (self._render_busy(busy_css, unsent) for unsent in (False, True))
             for scene in trials():
                 self._try(scene)
             if self._shapes:
@@ -143,7 +149,7 @@ class Pages:
             if len(self._shapes) >= MOST_SHAPES:
                 del self._shapes[next(iter(self._shapes))]
             try:
-                made = self._shapes[shape] = _Shape(self._template, scene, self._messages)
+                made = self._shapes[shape] = _Form(self._template, scene, self._messages)
             except _LooksError:
                 self._shapes = None  # an operator's own: from now on every page is rendered for itself
                 return self._render(scene)
@@ -159,11 +165,9 @@ class Pages:
         if self.render(scene) != self._render(scene):
             self._shapes = None
 
-    def _make_busy(self) -> tuple[bytes, str]:
-        css = self._inline("busy.css", "style")
-        told = {"lang": self._messages["lang"], "t": self._messages["page"], "css": Markup(css)}  # noqa: S704  # as above
-        page = self._files.get_template("busy.html").render(told).encode()
-        return page, f"{STRICTEST.decode()}; style-src {_hash(css)}; base-uri 'none'; form-action 'none'"
+    def _render_busy(self, css: str, unsent: bool) -> bytes:
+        told = {"lang": self._messages["lang"], "t": self._messages["page"], "unsent": unsent}
+        return self._files.get_template("busy.html").render(told, css=Markup(css)).encode()  # noqa: S704  # as above
 
     def _source(self, name: str) -> tuple[str, bool]:
         """Read a file; tells whether it is the shipped one."""

@@ -20,13 +20,14 @@ class Patience:
         self._answered_at = float("-inf")
         self._watched: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def watch(self, future: asyncio.Future[Any]) -> None:
         """Raise StoreError in `future` if nothing else is done with it in time."""
         loop = future.get_loop()
         self._watched.append((loop.time() + self._seconds, future))
-        if self._timer is None or self._timer.when() < loop.time() - self._seconds:
-            # There is none, or one of a loop that has stopped.
+        if self._timer is None or self._loop is not loop:
+            self._loop = loop
             self._timer = loop.call_later(self._seconds, self._look, loop, TURNS_OF_GRACE)
 
     def answered(self, at: float) -> None:

@@ -154,6 +154,7 @@ def trials() -> list[Scene]:
     tempo = Tempo(0.2, 60)
     places = (
         Place("waiting", None, 0, None, 2),
+        Place("waiting", 75, 23, None, 2),
         Place("waiting", 97, 45, Eta(60, 600), 2, "slower"),
         Place("waiting", 86, 31, Eta(6000, 60000), 3, "slower"),
     )

@@ -39,8 +39,8 @@ class Snapshot:
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
         self.ended: dict[str, int] = {}
-        self.late_by: float = 0.0
-        """By how much this process's loop was late the last time, in seconds: it has more to do than it can."""
+        # By how many seconds this process's loop was late the last time: it has more to do than it can.
+        self._late_by = 0.0
         self._store = store
         self._sync_seconds = sync_seconds
         # Called after each sync; tells whether open requests need the next one.
@@ -127,6 +127,13 @@ class Snapshot:
             return None
         return self._offset_ms + self._used_at * 1000
 
+    def is_late(self, seconds: float) -> bool:
+        """Tell whether this process's loop was late by more, as the task has just seen; where none looks it is not."""
+        if self._late_by <= seconds:
+            return False
+        self._used_at = time.monotonic()  # somebody is turned away for it: the task has to go on looking
+        return is_alive(self._task)
+
     async def fresh(self, inside: bool = False) -> None:
         """See to it that the snapshot is no older than twice `sync_seconds`, if the store answers in time.
 
@@ -171,7 +178,7 @@ class Snapshot:
         while left > 0:
             due = time.monotonic() + min(left, AWAY_SECONDS)
             await asyncio.sleep(min(left, AWAY_SECONDS))
-            self.late_by = time.monotonic() - due
+            self._late_by = time.monotonic() - due
             left = 0 if self.away_since is not None else left - AWAY_SECONDS
 
     async def _read(self, patience: float | None = None) -> None:

@@ -6,6 +6,7 @@ store's, in whole milliseconds.
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -24,7 +25,9 @@ HIGHEST_NUMBER = 10**15
 PROOF_SECONDS = 600
 """How long a proof may take to come back."""
 MOST_VERIFIED = 16_384
-"""Tokens whose signature a process remembers to be good: of `LONGEST_TOKEN` at most, so some megabytes."""
+"""Tokens whose signature a process remembers to be good: of `LONGEST_TOKEN` at most, so some ten megabytes."""
+_SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+"""32 bytes in the one way in which they are written: decoders read many others, which would all be remembered."""
 
 
 def new_id() -> str:
@@ -145,9 +148,7 @@ def looks_like_token(text: bytes) -> bool:
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC with SHA-256, begun for each key once (RFC 2104, section 4), which takes a third of the time of doing all of
-    it for each token.
-    """
+    """HMAC with SHA-256 (RFC 2104), of which what depends on the key alone is done once, as its section 4 has it."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._begun = {key: (_padded(key, 0x36), _padded(key, 0x5C)) for key in keys}
@@ -161,7 +162,9 @@ class _Hmac(SigningAlgorithm):
 
 
 def _padded(key: bytes, pad: int) -> "hashlib._Hash":
-    """Hash a key of at most one block of SHA-256, filled up and mixed with `pad`."""
+    """Hash a key, filled up to a block of SHA-256 and mixed with `pad`; raises ValueError for a longer one."""
+    if len(key) > 64:
+        raise ValueError("a longer key is to be hashed first")
     return hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0")))
 
 
@@ -199,14 +202,17 @@ class Tokens:
             return None
         signed, _, signature = token.rpartition(".")
         signer = self._signers.get(token[:2])
-        if signer is None or not signer.verify_signature(signed, signature):
+        if signer is None or not _SIGNATURE.fullmatch(signature):
+            return None
+        if not signer.verify_signature(signed, signature):
             return None
         try:
             kind, *texts = signed.split(".")
             credential = _KINDS[kind].read(texts)
         except (LookupError, ValueError, TypeError):
             return None
-        if credential is not None:
+        # A proof comes back once, and anybody may have as many as they like.
+        if credential is not None and not isinstance(credential, Proof):
             if len(self._verified) >= MOST_VERIFIED:
                 del self._verified[next(iter(self._verified))]
             self._verified[token] = credential

@@ -12,7 +12,7 @@ BATCH = 500
 """Most items of one call, so that no script holds the store for long."""
 APART = 0.004
 """Seconds between the beginnings of two calls, at least: nobody who waits in line notices, and in a crowd many more
-travel together. It bounds what one process can ask of the store."""
+travel together."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -57,7 +57,7 @@ class Together(Generic[Item, Answer]):
         return await future
 
     def waiting(self) -> int:
-        """Tell how many items wait for the call that is under way."""
+        """Tell how many items wait to be sent."""
         return len(self._pending)
 
     async def close(self) -> None:
