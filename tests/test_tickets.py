@@ -280,7 +280,8 @@ def test_p8_only_what_was_verified_is_remembered_and_only_so_much(monkeypatch: p
     signed = [mine.sign(replace(TICKET, number=at + 1)) for at in range(5)]
     for token in signed:
         assert mine.remembered(token) is None
-        assert mine.read(token) == mine.remembered(token) is not None
+        assert mine.read(token) is mine.remembered(token) is not None
+        assert mine.read(token) is mine.remembered(token), "as it was read before"
         assert mine.read(theirs.sign(TICKET)) is None
         assert mine.read(mine.sign(PROOF)) == PROOF
     assert [mine.remembered(token) is not None for token in signed] == [False, False, True, True, True]
@@ -305,6 +306,22 @@ def test_what_has_too_few_fields_is_void(credential: Credential) -> None:
     for length in range(len(needed)):
         shorter = signed(".".join((credential.KIND[:2], *payload(credential)[:length])), credential.KIND)
         assert TOKENS.read(shorter) is None
+
+
+@pytest.mark.parametrize("made", [TICKET, PASS])
+def test_the_highest_number_is_believed_and_no_higher_one(made: Ticket | Pass) -> None:
+    tokens = Tokens([NEW], "shop")
+    highest = replace(made, number=HIGHEST_NUMBER)
+    assert tokens.read(tokens.sign(highest)) == highest
+    assert tokens.read(tokens.sign(replace(made, number=HIGHEST_NUMBER + 1))) is None
+
+
+def test_the_longest_token_is_read_and_no_longer_one() -> None:
+    tokens = Tokens([NEW], "shop")
+    longest = replace(PROOF, id=PROOF.id + "x" * (LONGEST_TOKEN - len(tokens.sign(PROOF))))
+    assert len(tokens.sign(longest)) == LONGEST_TOKEN
+    assert tokens.read(tokens.sign(longest)) == longest
+    assert tokens.read(tokens.sign(replace(longest, id=longest.id + "x"))) is None
 
 
 def test_what_should_be_a_number_and_is_none_is_void() -> None:

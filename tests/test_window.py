@@ -284,6 +284,11 @@ def test_those_at_the_front_look_often_and_those_far_away_rarely(
     assert poll_seconds(in_front, rate, TEMPO) == pytest.approx(seconds)
 
 
+def test_a_room_that_takes_more_is_looked_at_more_often() -> None:
+    """Five a second: fifty at once, and then fifty a second, where nothing is measured yet."""
+    assert poll_seconds(50 + 10 * 3 * 50, None, Tempo.of(50, 10, 30)) == pytest.approx(10)
+
+
 def test_nobody_looks_more_often_than_once_a_second() -> None:
     assert poll_seconds(0, None, Tempo.of(10, 0.1, 1)) == 1
 

@@ -88,6 +88,8 @@ class Proof:
 
 
 Credential = Ticket | Pass | Proof
+KINDS = Ticket, Pass, Proof
+_PREFIXES = frozenset(kind.KIND[:2].encode() for kind in KINDS)
 
 
 def pass_of(ticket: Ticket, entered_at: int, expires_at: int, lease_ms: int, first: bool = False) -> Pass:
@@ -136,15 +138,12 @@ class _Kind:
         return credential
 
 
-_KINDS: dict[str, _Kind] = {kind.KIND[:2]: _Kind(kind) for kind in (Ticket, Pass, Proof)}
-
-
 def looks_like_token(text: bytes) -> bool:
     """Tell a token by its form alone, before anything is spent on its signature."""
     if len(text) > LONGEST_TOKEN:
         return False
     prefix, _, rest = text.partition(b".")
-    return prefix.decode("latin-1") in _KINDS and rest.count(b".") >= 3
+    return prefix in _PREFIXES and rest.count(b".") >= 3
 
 
 class _Hmac(SigningAlgorithm):
@@ -175,16 +174,15 @@ class Tokens:
     """
 
     def __init__(self, keys: Sequence[str], room: str) -> None:
-        self._signers = {
-            kind.KIND[:2]: _signer(keys, f"waitroom.{kind.KIND}.{room}") for kind in (Ticket, Pass, Proof)
-        }
+        self._kinds = {kind.KIND[:2]: _Kind(kind) for kind in KINDS}
+        self._signers = {kind.KIND[:2]: _signer(keys, f"waitroom.{kind.KIND}.{room}") for kind in KINDS}
         # Oldest first. Whether a credential has run out is for whoever reads it to ask, each time.
         self._verified: dict[str, Credential] = {}
 
     def sign(self, credential: Credential) -> str:
         """Write a credential as a token: letters, digits, `.`, `-` and `_` only."""
         prefix = credential.KIND[:2]
-        return self._signers[prefix].sign(_KINDS[prefix].write(credential)).decode()
+        return self._signers[prefix].sign(self._kinds[prefix].write(credential)).decode()
 
     def remembered(self, token: str) -> Credential | None:
         """Give what a token says, where it was verified before."""
@@ -208,7 +206,7 @@ class Tokens:
             return None
         try:
             kind, *texts = signed.split(".")
-            credential = _KINDS[kind].read(texts)
+            credential = self._kinds[kind].read(texts)
         except (LookupError, ValueError, TypeError):
             return None
         # A proof comes back once, and anybody may have as many as they like.
