@@ -10,7 +10,7 @@ def compare(a: Results, b: Results) -> str:
     """Write a table of all cases that both have; then what only one of them has.
 
     A change is more than noise where neither the costs nor their ratios to the bare app, which was measured in the
-    same minutes, have a value in common.
+    same minutes, have a value in common. Of what was measured once nothing can be told.
     """
     told = [f"A: commit {a.machine['commit']}, B: commit {b.machine['commit']}"]
     told += [
@@ -42,8 +42,11 @@ def _row(a: Results, one: Cost, b: Results, other: Cost) -> list[str]:
     noise = before.overlaps(after) or ratio_before.overlaps(ratio_after)
     if one.case == one.baseline:
         noise = before.overlaps(after)
+    once = min(len(one.whole), len(other.whole)) < 2
     change = f"{(after.median / before.median - 1) * 100:+.0f} %"
-    verdict = "within the spread" if noise else "slower" if after.median > before.median else "faster"
+    verdict = "slower" if after.median > before.median else "faster"
+    if noise or once:
+        verdict = "measured once" if once else "within the spread"
     return [one.case, before.text(), after.text(), change, ratio_before.text(2), ratio_after.text(2), verdict]
 
 

@@ -888,6 +888,7 @@ async def test_a_line_that_stands_still_is_told_to(line: MakeLine) -> None:
     moving = Moving(shop, await shop.tickets(300))
     is_told(await moving.told(9), "steady", 72)
     assert (await moving.told(6))[-1] == ("standing", 0)
+    assert set(await moving.told(120)) == {("standing", 0)}, "and stays so, until somebody is called"
     # It goes on: what was measured before says nothing any more.
     more = shop.again(capacity=10_000)
     goes_on = Moving(more, moving.waiting)

@@ -191,6 +191,7 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
         "Sessions._renewing": len(sessions._renewing),
         "Sessions._tasks": len(sessions._tasks),
         "Sessions._open": len(sessions._open),
+        "Sessions._lent": len(sessions._lent),
         "Sessions._renewed": len(sessions._renewed),
         "Snapshot.ended": len(room.snapshot.ended),
         "Patience._watched": sum(len(one._patience._watched) for one in together),

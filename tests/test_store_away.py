@@ -250,6 +250,31 @@ async def test_p5_a_ticket_that_was_used_and_left_opens_nothing_while_the_store_
         assert (await other.get("/", headers=bearer(tickets[0]))).json()["number"] == 3
 
 
+async def test_p1_a_place_that_was_lent_is_nobody_elses_when_the_store_is_back(box: Box) -> None:
+    """Though whoever got it asks for nothing more."""
+    mine = load(redis_url=box.url, secret=SECRET, capacity=2, sync_seconds=0.05)
+    async with gated(site, settings=mine) as gate, client_of(gate) as one, client_of(gate) as other:
+        for guest in (one, other):
+            await session(guest)
+        async with client_of(gate) as waits, client_of(gate) as next_in_line:
+            ticket = (await waits.post(f"{API}/join")).json()["ticket"]
+            await takes_number(next_in_line)
+            await one.delete(f"{API}/ticket")
+
+            async def is_called() -> bool:
+                return bool((await other.get(f"{API}/window")).json()["called"] == 3)
+
+            await eventually(is_called)
+            pause(box)
+            await eventually(partial(is_away, other))
+            assert (await other.get("/", headers=bearer(ticket))).json()["number"] == 2, "the gate holds both"
+            assert is_inside(await waits.get("/", headers=bearer(ticket)))
+            resume(box)
+            await eventually(partial(is_ready, other))
+            assert not is_inside(await next_in_line.get("/"))
+            assert (await other.get(f"{API}/window")).json()["inside"] == 2
+
+
 async def test_the_better_of_two_tickets_counts_when_only_the_store_could_tell(box: Box) -> None:
     async with full_house(box, sync_seconds=60) as (gate, guest, waits), client_of(gate) as other:
         later = (await other.post(f"{API}/join")).json()["ticket"]

@@ -1,6 +1,7 @@
 """What a visitor carries: read back as it was signed, and nothing else is believed (P8)."""
 
 import hashlib
+import hmac
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import MISSING, astuple, fields, replace
@@ -19,6 +20,7 @@ from waitroom.tickets import (
     Proof,
     Ticket,
     Tokens,
+    _Hmac,
     looks_like_token,
     new_id,
     pass_of,
@@ -322,6 +324,17 @@ def test_the_longest_token_is_read_and_no_longer_one() -> None:
     assert len(tokens.sign(longest)) == LONGEST_TOKEN
     assert tokens.read(tokens.sign(longest)) == longest
     assert tokens.read(tokens.sign(replace(longest, id=longest.id + "x"))) is None
+
+
+@pytest.mark.parametrize("length", [1, 32, 64])
+def test_a_signature_is_an_hmac(length: int) -> None:
+    key = b"k" * length
+    assert _Hmac([key]).get_signature(key, b"value") == hmac.digest(key, b"value", "sha256")
+
+
+def test_a_key_longer_than_a_block_is_not_taken_for_another() -> None:
+    with pytest.raises(ValueError, match=r"^a longer key is to be hashed first$"):
+        _Hmac([b"k" * 65])
 
 
 def test_what_should_be_a_number_and_is_none_is_void() -> None:

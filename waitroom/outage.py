@@ -1,5 +1,6 @@
 """What a room decides while its store is away, and for one poll after its return."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from waitroom.counters import Counters
@@ -17,11 +18,19 @@ FRESH_MS = PROOF_SECONDS * 1000 / 2
 class Outage:
     """One room's, as one process lives through it."""
 
-    def __init__(self, settings: Settings, snapshot: Snapshot, places: Places, counters: Counters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        places: Places,
+        counters: Counters,
+        lend: Callable[[Pass], None],
+    ) -> None:
         self._settings = settings
         self._snapshot = snapshot
         self._places = places
         self._counters = counters
+        self._lend = lend
         # Somebody without a number was held since the store went away.
         self._holds_newcomers = False
 
@@ -95,5 +104,6 @@ class Outage:
         self._counters.add("lent_places")
         session = self._settings.session_seconds
         lease_ms = round(min(session, self._settings.max_session_seconds or session) * 1000)
-        lent = pass_of(ticket, now, now + lease_ms, lease_ms)
-        return Admitted(replace(lent, confirmed=UNCONFIRMED), must_tell=True)
+        lent = replace(pass_of(ticket, now, now + lease_ms, lease_ms), confirmed=UNCONFIRMED)
+        self._lend(lent)
+        return Admitted(lent, must_tell=True)

@@ -84,7 +84,7 @@ class WaitingRoom:
     def _open(self, store: Store, keys: Sequence[str]) -> None:
         settings = self.settings
         self._store = store
-        self.snapshot = Snapshot(store, settings.sync_seconds, self._each_sync)
+        self.snapshot = Snapshot(store, settings.sync_seconds, self._each_sync, self._before_return)
         self.sessions = Sessions(
             store,
             self.snapshot,
@@ -92,7 +92,7 @@ class WaitingRoom:
             round(settings.max_session_seconds * 1000),
         )
         self.guard = Guard(settings, keys, store, self.snapshot)
-        self.outage = Outage(settings, self.snapshot, self._places, self.counters)
+        self.outage = Outage(settings, self.snapshot, self._places, self.counters, self.sessions.lend)
         self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
         self.busy = Busy(self.snapshot, self._joins, self.counters)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
@@ -105,6 +105,9 @@ class WaitingRoom:
         if self._embedded is not None and self.outage.is_on():
             self._embedded.revive()
         return self.sessions.keep_open()
+
+    async def _before_return(self) -> None:
+        await self.sessions.report_lent()
 
     async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
         """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""

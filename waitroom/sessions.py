@@ -29,6 +29,8 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
         # A name for each request, a stream or a socket among them, that is open just now.
         self._open: dict[object, Pass] = {}
+        # Begun while the store was away, which has not heard of them yet.
+        self._lent: dict[str, Pass] = {}
         # Passes not yet seen back, oldest first: as leases are of one length, the front expires first.
         self._renewed: dict[str, Pass] = {}
 
@@ -106,6 +108,17 @@ class Sessions:
         if used.first or self._is_due(used) or self._is_unknown(used):
             self._renew_later(used, confirms=True)
 
+    def lend(self, lent: Pass) -> None:
+        """Begin a session while the store is away."""
+        self._lent[lent.id] = lent
+
+    async def report_lent(self) -> None:
+        """Tell the store of the sessions that were begun without it; raises StoreError.
+
+        To be done before anybody else is given a place: theirs is taken.
+        """
+        await asyncio.gather(*(self._renew(lent, confirms=True) for lent in self._lent.values()))
+
     def begin(self, admitted: Pass) -> object:
         """Keep the session's lease alive from now on, until `end` is told what this answers."""
         request = object()
@@ -163,6 +176,7 @@ class Sessions:
 
     async def _renew(self, used: Pass, confirms: bool) -> Pass | None:
         ends = await self._renewals.ask((used, confirms))
+        self._lent.pop(used.id, None)
         if not ends:
             return None
         first = used.first and not confirms

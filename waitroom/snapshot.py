@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from waitroom.errors import StoreError
@@ -34,7 +34,13 @@ class Snapshot:
     `away_since` tells since when the store has not answered, `error` why; None while it does.
     """
 
-    def __init__(self, store: Store, sync_seconds: float, each_sync: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sync_seconds: float,
+        each_sync: Callable[[], bool],
+        before_return: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.window: Window | None = None
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
@@ -45,6 +51,8 @@ class Snapshot:
         self._sync_seconds = sync_seconds
         # Called after each sync; tells whether open requests need the next one.
         self._each_sync = each_sync
+        # Awaited when the store is there again, before anything else is asked of it; may raise StoreError.
+        self._before_return = before_return
         self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
@@ -218,6 +226,8 @@ class Snapshot:
         # A store that answers late is as good as away: the next calls would be late as well.
         if self.away_since is not None and in_time:
             await self._store.check()  # the sync may be all that it does not refuse
+            if self._before_return:
+                await self._before_return()
             self._back_at = time.monotonic()
             self._outage = self._lost_at, window.at
             self.away_since = self.error = None

@@ -123,6 +123,9 @@ local function follow(pace)
     end
     return
   end
+  if pace.told == 0 then
+    return -- until somebody is called again
+  end
   if stands_still(pace) then
     tell(pace, 0)
     return
