@@ -149,7 +149,7 @@ def _processes(cores: float) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables, or write them into a page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    for name, microseconds in (("window", 25), ("status", 32), ("page", 32), ("join", 38), ("script", 150)):
+    for name, microseconds in (("window", 24), ("status", 34), ("page", 61), ("join", 82), ("script", 150)):
         parser.add_argument(f"--{name}", type=float, default=microseconds, help="µs (%(default)s)")
     parser.add_argument("--window-size", type=int, default=50)
     parser.add_argument("--window-interval", type=float, default=10)

@@ -535,6 +535,24 @@ async def test_release_works_on_an_unprotected_path_and_without_a_session(settin
         assert (await window(client))["inside"] == 0
 
 
+@pytest.mark.parametrize("path", ["/", "/free"])
+@pytest.mark.parametrize("given", [iter, tuple, list])
+async def test_headers_that_can_be_read_once_only_reach_the_visitor(
+    settings: Make, path: str, given: Callable[[Any], Any]
+) -> None:
+    """ASGI asks for an iterable, and most sites give a list."""
+
+    async def once(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": given([(b"x-own", b"1")])})
+        await send({"type": "http.response.body", "body": b"inside"})
+
+    async with gated(once, settings=settings(exclude="/free")) as gate, client_of(gate) as client:
+        await session(client)
+        for _ in range(2):
+            response = await client.get(path)
+            assert (response.text, response.headers["x-own"]) == ("inside", "1")
+
+
 async def test_another_command_is_removed_and_does_nothing(settings: Make) -> None:
     async def commands(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"waitroom-command", b"dance")]

@@ -11,8 +11,8 @@ from waitroom.window import Window
 BATCH = 500
 """Most items of one call, so that no script holds the store for long."""
 APART = 0.004
-"""Seconds between the beginnings of two calls, at least: nobody who waits in line notices, and in a crowd many more
-travel together."""
+"""Seconds between the beginnings of two calls, at least, where fewer than a whole batch wait: nobody who waits in line
+notices, and in a crowd many more travel together."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -76,7 +76,8 @@ class Together(Generic[Item, Answer]):
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
         while self._pending:
-            if (early := self._sent_at + APART - loop.time()) > 0:
+            early = self._sent_at + APART - loop.time()
+            if early > 0 and len(self._pending) < BATCH:
                 await asyncio.sleep(early)
             # An item whose visitor has given up was not sent yet, and never will be.
             batch = [(item, future) for item, future in self._pending[:BATCH] if not future.done()]
