@@ -57,16 +57,19 @@ class Cookies:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
                 bearers.append(value[7:].strip())  # may be the site's own
-        return self.likely(found, bearers) if found or bearers else []
-
-    def likely(self, found: Sequence[bytes], bearers: Sequence[bytes] = ()) -> list[str]:
-        """Choose, of what was found, the tokens that are worth verifying, each once."""
-        ours = [token for token in found if looks_like_token(token)]
-        self._counters.add("malformed_tokens", len(found) - len(ours))
+        if not (found or bearers):
+            return []
+        ours = list(filter(self.is_likely, found))
         ours += filter(looks_like_token, bearers)
         likely = dict.fromkeys(token.decode("latin-1") for token in ours)
         self._counters.add("surplus_tokens", max(0, len(likely) - MOST_COOKIES))
         return list(islice(likely, MOST_COOKIES))
+
+    def is_likely(self, found: bytes) -> bool:
+        """Tell whether what was found is worth verifying; what is not is counted."""
+        is_likely = looks_like_token(found)
+        self._counters.add("malformed_tokens", not is_likely)
+        return is_likely
 
     def only(self, scope: Scope, named: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
         """Find what the one cookie of the gate's has in it, where a request carries that alone and as browsers do, and

@@ -128,16 +128,19 @@ class WaitingRoom:
             self._embedded.close()
             self._embedded = None
 
+    def read(self, token: str) -> Credential | None:
+        """Read one token; None, and counted, for what no key of the room has signed."""
+        credential = self.tokens.read(token)
+        self.counters.add("foreign_tokens", credential is None)
+        return credential
+
     async def best(self, tokens: Iterable[str]) -> Credential | None:
         """Read the tokens and choose the one that serves its holder best: pass, lowest ticket, proof.
 
         Of several, one that is over is chosen only where all of them are: it must not hide a place.
         """
-        found = [self.tokens.read(token) for token in tokens]
-        if not found:
-            return None
+        found = map(self.read, tokens)
         read = sorted((credential for credential in found if credential), key=_preference)
-        self.counters.add("foreign_tokens", len(found) - len(read))
         if len(read) > 1:
             await self.snapshot.fresh()
             for credential in read:

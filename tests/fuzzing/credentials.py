@@ -139,7 +139,7 @@ def check_only(scope: Scope, found: list[str], stripped: Scope) -> None:
     if only is None:
         return
     token, others = only
-    assert COOKIES.likely([token]) == found
+    assert ([token.decode("latin-1")] if COOKIES.is_likely(token) else []) == found
     if found and not STRIPPER.finds_in(others):
         kept = dict(stripped["headers"]).get(b"cookie", b"")
         assert [pair.strip() for pair in kept.split(b";")] == [pair.strip() for pair in others.split(b";")]
