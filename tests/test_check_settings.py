@@ -14,7 +14,7 @@ GOOD = "hN2tWn0yF3Jq-8vXoZcLr5_eKdUiMb7gPsAa1RkQxYw"
 ROOMS = load_rooms(
     room="shop",
     secret=GOOD,
-    exclude="/robots.txt",
+    exclude="+/hook",
     rooms={"sale": {"paths": "/sale/*", "exclude": "/sale/hook"}},
 )
 
@@ -156,54 +156,113 @@ def test_a_proxy_that_is_not_named(
     assert all(finding.about == "FORWARDED_ALLOW_IPS" for finding in findings)
 
 
+SERVER, PAYMENT, LOGIN = (
+    "a call by another server",
+    "a return from a payment page",
+    "a return from a login page",
+)
+PROBE, FETCHED, WORKER = (
+    "a health check",
+    "a file that browsers fetch by themselves",
+    "a service worker's script",
+)
+
+
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("urls", "said"),
     [
-        ("/webhooks/stripe", ["another server"]),
-        ("/payment/ipn", ["another server", "return from a payment page"]),
-        ("/checkout/return", ["return from a payment page"]),
-        ("/callback", ["another server", "return from a payment page"]),
-        ("/returns-policy/", []),
-        ("/robots.txt", []),
-        ("/sale/hook", []),
-        ("/shoes", []),
+        ("/webhooks/stripe /webhook /github-webhook/ /stripe/events /api/hooks/7", [SERVER]),
+        ("/payment/ipn /callback", [SERVER, PAYMENT]),
+        ("/checkout/return", [PAYMENT]),
+        (
+            "/signin-oidc /signin-google /saml/acs /saml2/acs /sso /oauth2/code /login/oauth2/code/okta",
+            [LOGIN],
+        ),
+        ("/auth/callback /login/oauth /.auth/login/aad/callback /Account/ExternalLoginCallback", [LOGIN]),
+        ("/healthz /livez /readyz /health /ping /up /api/health /actuator/health/liveness", [PROBE]),
+        ("/metrics /actuator/prometheus", ["what monitoring reads"]),
+        ("/sw.js /service-worker.js /firebase-messaging-sw.js /ngsw-worker.js", [WORKER]),
+        ("/manifest.webmanifest /manifest.json /apple-touch-icon-180x180.png /favicon-32.png", [FETCHED]),
+        ("/sitemap.xml /ads.txt", ["a file that search engines and the like read"]),
+        ("/returns-policy/ /robots.txt /.well-known/acme-challenge/x /sale/hook /shoes /login /account", []),
+        ("/health-food /blog/health /live/match /metrics-guide /stripes /author/jane /auth /pingpong", []),
     ],
 )
-def test_a_gated_url_that_others_call_is_told_with_the_cure(url: str, said: list[str]) -> None:
-    findings = found(ROOMS, url)
-    assert len(findings) == len(said)
-    for finding, words in zip(findings, said, strict=True):
-        assert (finding.level, finding.about) == ("warning", url)
-        assert words in finding.message
-        assert f"WAITROOM_EXCLUDE=/robots.txt,{url}" in finding.message
+def test_a_gated_url_that_programs_or_other_sites_lead_to_is_told(urls: str, said: list[str]) -> None:
+    for url in urls.split():
+        warnings = [finding for finding in found(ROOMS, url) if finding.level == "warning"]
+        assert len(warnings) == len(said), url
+        for finding, words in zip(warnings, said, strict=True):
+            assert finding.about == url
+            assert f"looks like {words}, gated by /*: " in finding.message
+
+
+def test_one_line_lets_all_of_them_pass_and_does_what_it_says() -> None:
+    urls = (
+        "/webhooks/stripe",
+        "/signin-oidc",
+        "https://shop.example/healthz?deep=1",
+        "/payment/ipn",
+        "/shoes",
+    )
+    *_, cure = found(ROOMS, *urls)
+    line = "+/hook,/webhooks/stripe,/signin-oidc,/healthz,/payment/ipn"
+    assert cure == Finding("note", "WAITROOM_EXCLUDE", f"let them pass with WAITROOM_EXCLUDE={line}")
+    cured = only(exclude=line)
+    assert [judged.treatment for judged in judge(cured, [*urls, "/hook", "/robots.txt"])[0]] == [
+        *["excluded"] * 4,
+        "gated",
+        *["excluded"] * 2,
+    ]
+    assert found(cured, *urls) == []
+
+
+def test_a_list_that_replaced_the_default_one_is_warned_of_with_the_cure() -> None:
+    warning, cure = found(only(exclude="/hooks/*"))
+    assert (warning.level, warning.about) == ("warning", "WAITROOM_EXCLUDE")
+    assert "/robots.txt, what search engines ask" in warning.message
+    assert "/.well-known/*, the check of a certificate authority" in warning.message
+    assert cure.message == "let them pass with WAITROOM_EXCLUDE=+/hooks/*"
+    assert found(only(exclude="+/hooks/*")) == []
+    (warning, cure) = found(only(exclude="/robots.txt"))
+    assert "robots" not in warning.message
+    assert cure.message == "let it pass with WAITROOM_EXCLUDE=+/robots.txt,/favicon.ico,/.well-known/*"
+    assert found(only(paths="/shop/*", exclude="/shop/hook")) == [], "it has no such path"
 
 
 def test_the_cure_names_the_variable_of_the_room() -> None:
-    (finding,) = found(ROOMS, "/sale/return")
-    assert "WAITROOM_ROOMS__SALE__EXCLUDE=/sale/hook,/sale/return" in finding.message
+    finding, cure = found(ROOMS, "/sale/return")
     assert "WAITROOM_ROOMS__SALE__COOKIE_SAMESITE=none" in finding.message
+    assert cure.message.endswith(" WAITROOM_ROOMS__SALE__EXCLUDE=/sale/hook,/sale/return")
+    adding = load_rooms(
+        secret=GOOD, exclude="+/hook", rooms={"sale": {"paths": "/sale/*", "exclude": "+/sale/hook"}}
+    )
+    *_, cure = found(adding, "/sale/return", "/sale/sw.js")
+    assert cure.message.endswith(" WAITROOM_ROOMS__SALE__EXCLUDE=+/sale/hook,/sale/return,/sale/sw.js")
 
 
 def test_with_strict_cookies_any_return_is_trouble() -> None:
-    (finding,) = found(only(cookie_samesite="strict"), "/checkout/return")
+    finding, _ = found(only(cookie_samesite="strict"), "/checkout/return")
     assert "where that page sends them from another site" in finding.message
 
 
 @pytest.mark.parametrize("url", ["/x*/return", "/a,b/return", "/sale//return", "/a%3Fb/return"])
 def test_a_path_that_is_no_pattern_of_itself_is_not_written_as_one(url: str) -> None:
-    findings = found(only(), url)
-    assert all("let it pass with a pattern in WAITROOM_EXCLUDE" in finding.message for finding in findings)
-    assert findings
+    *_, cure = found(only(), url)
+    assert cure.message == "let them pass with patterns in this list"
+    *_, cure = found(only(), url, "/sw.js")
+    assert "WAITROOM_EXCLUDE=+/sw.js; for the others, " in cure.message
 
 
 def test_a_path_of_two_rooms_is_told_for_both() -> None:
-    assert len(found(ROOMS, "/x/../sale/return")) == 2
+    told = found(ROOMS, "/x/../sale/return")
+    assert [finding.level for finding in told] == ["warning", "note"] * 2
 
 
 def test_with_cookies_for_other_sites_a_return_is_no_trouble() -> None:
     rooms = only(cookie_samesite="none", cookie_secure="always")
-    assert found(rooms, "/checkout/return") == []
-    assert len(found(rooms, "/webhook")) == 1
+    assert found(rooms, "/checkout/return", "/signin-oidc") == []
+    assert [finding.level for finding in found(rooms, "/webhook")] == ["warning", "note"]
 
 
 def test_without_urls_it_asks_for_them() -> None:

@@ -40,6 +40,35 @@ async def test_a_named_origin_reads_the_503_and_the_json(settings: Make) -> None
                 assert "cookie" in response.headers["vary"].lower() or path.endswith("window")
 
 
+@pytest.mark.parametrize(
+    ("named", "others"),
+    [
+        (
+            "capacitor://localhost",
+            ["http://localhost", "https://localhost", "ionic://localhost", "Capacitor://localhost"],
+        ),
+        (
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            ["chrome-extension://abcdefghijklmnopabcdefghijklmnoo"],
+        ),
+        ("app://.", ["app://", "app://./", "null"]),
+        (
+            "https://app.example:8443",
+            ["https://app.example", "https://app.example:8443/", "https://APP.example:8443"],
+        ),
+    ],
+)
+async def test_an_app_or_an_extension_reads_by_its_own_scheme_and_no_other_does(
+    settings: Make, named: str, others: list[str]
+) -> None:
+    async with gated(site, settings=settings(cors_origins=named)) as gate, client_of(gate) as app:
+        for origin in (named, *others):
+            response = await app.get(f"{API}/window", headers={"Origin": origin})
+            assert may_read(response, origin) is (origin == named)
+            asked = await app.options(f"{API}/ticket", headers={**ASKING, "Origin": origin})
+            assert (asked.status_code == 204) is (origin == named)
+
+
 async def test_a_preflight_of_the_gates_routes_is_answered(settings: Make) -> None:
     async with gated(site, settings=settings(cors_origins=FRIEND)) as gate, client_of(gate) as app:
         response = await app.options(f"{API}/ticket", headers={**ASKING, "Origin": FRIEND})

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 from waitroom.areas import Areas
 from waitroom.environment import PREFIX, prefix_of
 from waitroom.errors import SettingsError, WaitroomError
+from waitroom.exclusions import ADDS, DEFAULT_EXCLUDE
+from waitroom.machine_paths import CERTIFICATES, ROBOTS, Kind, kinds_of
 from waitroom.pages import Pages
 from waitroom.paths import check_pattern, strip_root
 from waitroom.settings import Settings
@@ -20,10 +22,6 @@ MADE_UP = re.compile(r"secret|change|example|passwo?r?d|waitroom|default|123456|
 """Parts of keys that people write; in a random one of 43 letters and digits they turn up once in a million."""
 FEWEST_CHARACTERS = 8
 """Different ones in a key: 32 random digits of base 16 have fewer once in ten million."""
-
-FROM_SERVERS = re.compile(r"webhooks?|hooks?|ipn|notify|notifications?|postback|callback")
-FROM_BROWSERS = re.compile(r"callback|return|success|complete|confirm|3ds|3dsecure|payment|cancel")
-WORDS = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judg
 def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
     """Find what is unwise in settings that are valid; `proxies` are those that the server believes, if named."""
     each = [finding for settings in rooms for finding in _room(rooms, settings)]
-    return [*each, *_proxies(rooms, urls, proxies), *_callbacks(rooms, urls)]
+    return [*each, *_proxies(rooms, urls, proxies), *_machines(rooms, urls)]
 
 
 def _room(rooms: Sequence[Settings], settings: Settings) -> Iterator[Finding]:
@@ -170,49 +168,88 @@ def _proxies(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | N
     return [Finding("note", "FORWARDED_ALLOW_IPS", message)]
 
 
-def _callbacks(rooms: Sequence[Settings], urls: Sequence[Judged]) -> list[Finding]:
+def _machines(rooms: Sequence[Settings], urls: Sequence[Judged]) -> Iterator[Finding]:
+    """What is said of gated paths that programs or other sites' pages lead to, and one cure for all of a room's."""
     if not urls:
-        message = "none were given: name those that payment pages and webhooks come to, to have them judged"
-        return [Finding("note", "URLs", message)]
-    by_name = {settings.room: settings for settings in rooms}
-    return [
-        finding
-        for judged in urls
-        if judged.treatment == "gated"
-        for room, pattern in judged.rules
-        for finding in _callback(rooms, by_name[room], judged, pattern)
-    ]
+        message = (
+            "none were given: name those that payment pages, login pages, webhooks and probes come to, to have them "
+            "judged"
+        )
+        yield Finding("note", "URLs", message)
+    for settings in rooms:
+        gated = [
+            (judged, pattern, kind)
+            for judged in urls
+            if judged.treatment == "gated"
+            for room, pattern in judged.rules
+            if room == settings.room
+            for kind in kinds_of(judged.path)
+            if kind.comers == "programs" or settings.cookie_samesite != "none"
+        ]
+        for judged, pattern, kind in gated:
+            yield Finding("warning", judged.url, _trouble(rooms, settings, pattern, kind))
+        lost = _lost_defaults(rooms, settings)
+        if lost:
+            message = f"the list replaces the default one, so these are gated: {'; '.join(lost.values())}"
+            yield Finding("warning", variable(rooms, settings, "exclude"), message)
+        if paths := [*lost, *(judged.path for judged, _, _ in gated)]:
+            yield _cure(rooms, settings, paths)
 
 
-def _callback(rooms: Sequence[Settings], settings: Settings, judged: Judged, pattern: str) -> list[Finding]:
-    words = WORDS.findall(judged.path.lower())
+def _trouble(rooms: Sequence[Settings], settings: Settings, pattern: str, kind: Kind) -> str:
     samesite = settings.cookie_samesite.capitalize()
-    free = _exclusion(rooms, settings, judged.path)
-    findings = []
-    if any(map(FROM_SERVERS.fullmatch, words)):
-        message = (
-            f"looks like a call by another server, which keeps no cookies: gated by {pattern} it is held whenever "
-            f"there is a line; {free}"
-        )
-        findings.append(Finding("warning", judged.url, message))
-    if any(map(FROM_BROWSERS.fullmatch, words)) and samesite != "None":
-        how = "sends them" if samesite == "Strict" else "sends a form (POST)"
-        message = (
-            f"looks like a return from a payment page: where that page {how} from another site, the browser keeps "
-            f"a SameSite={samesite} cookie back and the visitor is held; {free}, or on https set "
-            f"{variable(rooms, settings, 'cookie_samesite')}=none"
-        )
-        findings.append(Finding("warning", judged.url, message))
-    return findings
+    how = "sends them" if samesite == "Strict" else "sends a form (POST)"
+    told = (
+        f"looks like {kind.looks_like}, gated by {pattern}: {kind.trouble.format(how=how, samesite=samesite)}"
+    )
+    if kind.comers == "programs":
+        return told
+    return f"{told}; let it pass, or on https set {variable(rooms, settings, 'cookie_samesite')}=none"
 
 
-def _exclusion(rooms: Sequence[Settings], settings: Settings, path: str) -> str:
-    """How to let a path pass; written out where the path as it stands is a pattern that means it alone."""
+def _lost_defaults(rooms: Sequence[Settings], settings: Settings) -> dict[str, str]:
+    """Patterns of the default list for what most sites have, where this room gates it, each with the trouble."""
+    areas = Areas([(one.paths, one.exclude) for one in rooms])
+    wanted = (
+        ("/robots.txt", "/robots.txt", ROBOTS),
+        ("/.well-known/*", "/.well-known/acme-challenge/x", CERTIFICATES),
+    )
+    return {
+        pattern: f"{pattern}, {kind.looks_like}, {kind.trouble}"
+        for pattern, path, kind in wanted
+        if rooms.index(settings) in areas.rooms_of(path)
+    }
+
+
+def _cure(rooms: Sequence[Settings], settings: Settings, paths: Sequence[str]) -> Finding:
+    """One line that lets all of these pass, and all that passes already."""
     exclude = variable(rooms, settings, "exclude")
+    told = list(dict.fromkeys(path for path in paths if _is_pattern(path)))
+    rest = (
+        "" if len(told) == len(set(paths)) else "; for the others, a pattern without the signs that they have"
+    )
+    if not told:
+        return Finding("note", exclude, "let them pass with patterns in this list")
+    return Finding(
+        "note",
+        exclude,
+        f"let {'it' if len(told) == 1 else 'them'} pass with {exclude}={_list(rooms, settings, told)}{rest}",
+    )
+
+
+def _list(rooms: Sequence[Settings], settings: Settings, paths: Sequence[str]) -> str:
+    """The room's list with these paths, as an addition where it contains what it would add to."""
+    before = DEFAULT_EXCLUDE if settings is rooms[0] else rooms[0].exclude
+    if settings is rooms[0] or set(before) <= set(settings.exclude):
+        own = [pattern for pattern in (*settings.exclude, *paths) if pattern not in before]
+        return ADDS + ",".join(own or before)
+    return ",".join((*settings.exclude, *paths))
+
+
+def _is_pattern(path: str) -> bool:
+    """Whether a path as it stands is a pattern that means it alone, or one of the default list."""
     try:
         check_pattern(path)
     except SettingsError:
-        return f"let it pass with a pattern in {exclude}"
-    if "*" in path or "," in path:
-        return f"let it pass with a pattern in {exclude}"
-    return f"let it pass with {exclude}={','.join((*settings.exclude, path))}"
+        return False
+    return path in DEFAULT_EXCLUDE or ("*" not in path and "," not in path)

@@ -101,7 +101,7 @@ def _one(
     for setting, why in NOT_THEIRS.items():
         if setting in own:
             raise SettingsError(f"{prefix}{setting.upper()} can't be set: {why}")
-    settings = load_further(plain, name, own)
+    settings = load_further(plain, name, own, first)
     if "paths" not in own and not service:
         raise SettingsError(
             f"{prefix}PATHS is not set: a further room needs paths of its own, such as /{name}/*; "

@@ -10,11 +10,15 @@ from pydantic.fields import FieldInfo
 
 from waitroom.environment import PREFIX
 from waitroom.errors import SettingsError
+from waitroom.exclusions import ExclusionsError
+from waitroom.origins import OriginError
 from waitroom.secret_strength import WeakSecretError
 from waitroom.store_url import StoreUrlError
 
 SECRETIVE = ("secret", "redis_url")
 """Settings whose values an error or a log never shows."""
+EXPLAINED = (ExclusionsError, OriginError, StoreUrlError, WeakSecretError)
+"""Errors of a value that say why in words of their own, which hold nothing of a secret."""
 
 
 def unknown(names: Iterable[str], known: Iterable[str]) -> SettingsError:
@@ -49,7 +53,7 @@ def _wrong(error: Any, fields: Mapping[str, FieldInfo], prefix: str, own: Iterab
         return f"{variable} is not set: with a real store it is required; allowed: {allowed}"
     value = "(not shown)" if name in SECRETIVE else repr(_readable(error["input"]))
     cause = error.get("ctx", {}).get("error")
-    why = f": {cause}" if isinstance(cause, StoreUrlError | WeakSecretError) else ""
+    why = f": {cause}" if isinstance(cause, EXPLAINED) else ""
     inherited = f" (that of {PREFIX}{name.upper()})" if prefix != PREFIX and name not in own else ""
     return f"{variable}={value}{inherited} is not allowed{why}; allowed: {allowed}"
 

@@ -4,7 +4,6 @@ Every setting is a `WAITROOM_` variable, a keyword of the middleware and a flag 
 name. Keywords (and flags, which arrive as keywords) win over the environment, that over the defaults.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from ipaddress import ip_network
@@ -16,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waitroom.connections import check_url
 from waitroom.environment import PREFIX, ROOMS, our_variables, prefix_of
+from waitroom.exclusions import DEFAULT_EXCLUDE, adds, together
+from waitroom.origins import check_origin
 from waitroom.paths import check_pattern
 from waitroom.secret_strength import SHORTEST, check_key
 from waitroom.setting_errors import refusal, unknown
@@ -46,8 +47,17 @@ def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _excluded(value: Any) -> Any:
+    # Checked as it was given, so that an error shows what somebody wrote and not what it adds to.
+    entries = _commas(value)
+    if isinstance(entries, list | tuple) and all(isinstance(entry, str) for entry in entries):
+        return together(DEFAULT_EXCLUDE, entries)
+    return entries
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Patterns = Annotated[CommaList, AfterValidator(_patterns)]
+Exclusions = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_excluded)]
 
 
 def _active(data: dict[str, Any]) -> float:
@@ -140,11 +150,12 @@ class Settings(BaseSettings):
         "patterns that begin with / or *, separated by commas",
         ("/*",),
     )
-    exclude: Patterns = _setting(
+    exclude: Exclusions = _setting(
         "paths never gated (webhooks, probes, static files); wins over `WAITROOM_PATHS` "
-        "where both the literal and the normalised path match",
-        "patterns that begin with / or *, separated by commas",
-        ("/robots.txt", "/favicon.ico", "/.well-known/*"),
+        "where both the literal and the normalised path match; `+/webhooks/*` adds to the default, or in a further "
+        "room to what it takes over",
+        "patterns that begin with / or *, separated by commas; with a + in front of the first they add to the default",
+        DEFAULT_EXCLUDE,
     )
     window_size: int = _setting(
         "most visitors who enter per rolling interval",
@@ -255,8 +266,10 @@ class Settings(BaseSettings):
         pattern=r"^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
     )
     cors_origins: CommaList = _setting(
-        "origins whose scripts may read the gate's own 503 and JSON, comma-separated",
-        "origins such as https://shop.example, in lower case and without a path, separated by commas",
+        "origins whose scripts may read the gate's own 503 and JSON, comma-separated: `https://app.example`, "
+        "`capacitor://localhost`, `chrome-extension://…` and the like",
+        "scheme://host or scheme://host:port as browsers send them, such as https://shop.example or "
+        "capacitor://localhost, separated by commas",
         (),
         shown="–",
     )
@@ -346,9 +359,8 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        # Not `*`: the answers are about the visitor that the cookie names.
-        if not all(re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin) for origin in origins):
-            raise ValueError
+        for origin in origins:
+            check_origin(origin)
         return origins
 
     @field_validator("templates")
@@ -396,8 +408,8 @@ def load(**keywords: Any) -> Settings:
     return Settings(**keywords)
 
 
-def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) -> Settings:
-    """Read the settings of a further room: its own, else the plain ones; raises SettingsError."""
+def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any], first: Settings) -> Settings:
+    """Read the settings of a further room: its own, else the plain ones, `first` if read; raises SettingsError."""
     own = {**own, "room": room}
     settings = Settings.__new__(Settings)
     try:
@@ -405,6 +417,8 @@ def load_further(plain: Mapping[str, Any], room: str, own: Mapping[str, Any]) ->
         BaseSettings.__init__(settings, **{**plain, **own})
     except ValidationError as wrong:
         raise refusal(wrong, Settings.model_fields, prefix_of(room), own) from None
+    if adds(entries := _commas(own.get("exclude", ()))):
+        return settings.model_copy(update={"exclude": together(first.exclude, entries)})
     return settings
 
 
