@@ -60,6 +60,11 @@
       // Else the answer's Refresh header, which serves browsers without scripts, would load the page again under a
       // solution that is on its way.
       window.stop();
+      // The link by itself would lose the address its fragment.
+      $("look").addEventListener("click", (event) => {
+        event.preventDefault();
+        comeBack();
+      });
       began = Date.now();
       $("progress").hidden = false;
       clock = setInterval(show, 200);

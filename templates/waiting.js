@@ -329,6 +329,12 @@
     // The answer's Refresh header, which serves browsers without scripts, would reload the page under the
     // visitor's hands. Stopping the load, once it has come to its end, cancels nothing but that.
     window.stop();
+    // The link by itself would lose the address its fragment.
+    $("look").addEventListener("click", (event) => {
+      event.preventDefault();
+      clearTimeout(timer);
+      if (!done) reload();
+    });
     if (kind === "first") {
       fetchNumber();
       return;

@@ -160,6 +160,13 @@ def is_inside(response: httpx.Response) -> bool:
     return "inside" in response.text and "x-robots-tag" not in response.headers
 
 
+def comes_back_after(response: httpx.Response) -> str:
+    """In how many seconds a page loads itself again, as both of its headers say."""
+    seconds: str = response.headers["retry-after"]
+    assert response.headers["refresh"].startswith(f"{seconds}; url=")
+    return seconds
+
+
 def page_data(response: httpx.Response) -> dict[str, Any]:
     """What the waiting page's script is given."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', response.text, re.DOTALL)

@@ -1,19 +1,17 @@
 """The page that checks a browser: in a real Chromium, with scripts and without, and where it cannot compute."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.async_api import Browser, Page, expect
 from starlette.types import ASGIApp
 
 from tests.gates import API
+from tests.serving import in_a_thread
 from tests.sites import site, without_cookies
-from tests.waiting import until
 from waitroom import guard
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.settings import Settings
@@ -35,15 +33,8 @@ def serving(settings: Settings, on_the_way: Callable[[ASGIApp], ASGIApp] | None 
     """The site behind the gate on a real server, in a thread, so that a test can move the time to be waited."""
     gate = WaitingRoomMiddleware(site, settings=settings)
     app = on_the_way(gate) if on_the_way else gate
-    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with in_a_thread(app) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.pages import Pages
+from waitroom.refresh import refresh
 from waitroom.release import has_command, headers_of, is_release, without_command
 from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
@@ -47,9 +48,9 @@ class Gate:
         self._busy_pages, self._busy_unsent = [], []
         for each in BUSY_SECONDS:
             seconds = b"%d" % each
-            retry, refresh = (b"retry-after", seconds), (b"refresh", seconds)
-            self._busy_pages.append(answer(503, self._pages.busy, HTML, [retry, refresh], busy_headers))
-            self._busy_unsent.append(answer(503, self._pages.busy_unsent, HTML, [retry], busy_headers))
+            retry = [(b"retry-after", seconds)]
+            self._busy_pages.append((answer(503, self._pages.busy, HTML, retry, busy_headers), seconds))
+            self._busy_unsent.append(answer(503, self._pages.busy_unsent, HTML, retry, busy_headers))
         self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.api: Api = Api(self.room, self.cookies, self._cors)
@@ -222,7 +223,7 @@ class Gate:
         if not is_safe(scope):
             return answer(503, page, HTML, extra, self._page_headers)
         status = 429 if held.kind == "refused" else self.settings.status_code
-        return answer(status, page, HTML, [*extra, (b"refresh", poll_after)], self._page_headers)
+        return answer(status, page, HTML, [*extra, refresh(scope, poll_after)], self._page_headers)
 
     def _scene(self, scope: Scope, held: Held) -> Scene:
         window = self.room.snapshot.window
@@ -246,8 +247,10 @@ class Gate:
     def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
         """Answer at the least cost: this process has more to do than it can."""
         if kind is Kind.NAVIGATION:
-            pages = self._busy_pages if is_safe(scope) else self._busy_unsent
-            return random.choice(pages)  # noqa: S311  # when they come back is no secret
+            if not is_safe(scope):
+                return random.choice(self._busy_unsent)  # noqa: S311  # when they come back is no secret
+            page, seconds = random.choice(self._busy_pages)  # noqa: S311
+            return page.with_headers([refresh(scope, seconds)])
         told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
         return self._cors.allow(scope, told)
 
