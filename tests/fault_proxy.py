@@ -91,6 +91,10 @@ class FaultProxy:
 
         self._do(end)
 
+    def lead_to(self, url: str) -> None:
+        """Lead new connections to another store, as an endpoint that moves does; the old ones stay."""
+        self._do(lambda: setattr(self, "_store", Path(url.removeprefix("unix://"))))
+
     def half_close(self) -> None:
         """Say on all connections that nothing more will come from the store, and go on to listen."""
 

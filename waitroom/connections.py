@@ -33,6 +33,9 @@ SENTINEL_SECONDS = 1.0
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 """All that a call may raise; the client's errors about clusters are a family of their own."""
 
+WRONG_SERVER = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+"""First words of refusals that speak of the server's role, not of the call: another server is the primary now."""
+
 CONNECTION: dict[str, Any] = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
@@ -71,6 +74,10 @@ class Link:
     dies is made once more on a new one, which for sentinels and clusters leads to the new primary. Where the
     store had run it already it runs twice: a claim, a renewal or leaving is the same a second time, and numbers
     that nobody was told lapse as no-shows.
+
+    A connection outlives the role of the server that it leads to. A refusal that speaks of the role ends the
+    connections, and the call, of which nothing was done, is made once more on a new one: its name is looked up
+    again, so that it leads to wherever the endpoint is now.
     """
 
     def __init__(self, url: str) -> None:
@@ -126,18 +133,46 @@ class Link:
                 f"all {self._connections} connections were busy for {self._patience:g} s"
             ) from error
         try:
-            return await self._client.execute_command(*command, **options)
+            return await self._once_more_elsewhere(*command, **options)
         except RuntimeError as error:
             # uvloop's word for a connection that has ended just now, where others raise an OSError.
             raise exceptions.ConnectionError(str(error)) from error
         finally:
             self._turns.release()
 
+    async def _once_more_elsewhere(self, *command: Any, **options: Any) -> Any:
+        try:
+            return await self._client.execute_command(*command, **options)
+        except exceptions.ResponseError as error:
+            if not is_wrong_server(error):
+                raise
+            await self._leave_server()
+        try:
+            return await self._client.execute_command(*command, **options)
+        except exceptions.ResponseError as error:
+            if is_wrong_server(error):
+                await self._leave_server()  # the endpoint may move before the next call
+            raise
+
+    async def _leave_server(self) -> None:
+        """End the connections that no call is using; the others find out by themselves."""
+        if isinstance(self._client, RedisCluster):
+            await self._client.aclose()  # the next call asks anew which node has which slots
+        else:
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+
     async def close(self) -> None:
         """Close all connections; the next call makes them anew."""
         await self._client.aclose()
         for sentinel in self.sentinels:
             await sentinel.aclose()
+
+
+def is_wrong_server(error: exceptions.ResponseError) -> bool:
+    """Return whether a server refused a call because of its role, whether at once or in the midst of a script."""
+    if isinstance(error, exceptions.ReadOnlyError | exceptions.MasterDownError):
+        return True  # their first word is not part of their text
+    return any(word in str(error) for word in WRONG_SERVER)
 
 
 class _Cluster(RedisCluster):

@@ -46,6 +46,10 @@ local function is_another_history()
   local history = rules.history
   if history == nil then
     local info = redis.pcall('INFO', 'replication')
+    -- A replica that takes writes would lose them with its next sync. The caller goes to look for the primary.
+    if type(info) == 'string' and string.find(info, 'role:slave', 1, true) then
+      error({err = 'READONLY this server is a replica, whatever it lets its clients write'})
+    end
     history = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
   end
   room.is_blind = not history
