@@ -304,11 +304,11 @@ async def test_not_a_navigation_gets_problem_json_with_the_fields_of_status(
         {"Sec-Fetch-Dest": "style"},
         {"Sec-Fetch-Dest": "script"},
         {"Sec-Fetch-Dest": "manifest"},
-        {"Sec-Purpose": "prefetch;prerender", "Sec-Fetch-Dest": "document"},
-        {"Purpose": "prefetch"},
+        {"Accept": "image/avif,image/webp,*/*;q=0.8"},
+        {"Accept": "text/css,*/*;q=0.1"},
     ],
 )
-async def test_a_subresource_or_prefetch_takes_no_place(settings: Make, headers: dict[str, str]) -> None:
+async def test_a_subresource_takes_no_place(settings: Make, headers: dict[str, str]) -> None:
     async with full_house(settings(capacity=1)) as (gate, handler, guest), client_of(gate) as client:
         passed = await client.get("/logo.svg", headers=headers)
         assert is_inside(passed)

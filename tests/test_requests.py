@@ -47,9 +47,38 @@ def hides(samesite: str, method: str = "GET", **headers: str) -> bool:
         ({"x_requested_with": "XMLHttpRequest", "accept": "text/html"}, Kind.SCRIPT),
         ({"sec_fetch_dest": "image"}, Kind.SUBRESOURCE),
         ({"sec_fetch_dest": "Style "}, Kind.SUBRESOURCE),
-        ({"sec_purpose": "prefetch", "sec_fetch_dest": "document"}, Kind.SUBRESOURCE),
-        ({"sec_purpose": "prefetch;prerender", "sec_fetch_mode": "navigate"}, Kind.SUBRESOURCE),
-        ({"purpose": "prefetch"}, Kind.SUBRESOURCE),
+        ({"sec_purpose": "prefetch", "sec_fetch_dest": "document"}, Kind.AHEAD),
+        ({"sec_purpose": "prefetch;prerender", "sec_fetch_mode": "navigate"}, Kind.AHEAD),
+        ({"sec_purpose": "prefetch;anonymous-client-ip"}, Kind.AHEAD),
+        ({"purpose": "prefetch"}, Kind.AHEAD),
+        ({"purpose": "Preview"}, Kind.AHEAD),
+        ({"x_purpose": "preview", "accept": "text/html"}, Kind.AHEAD),
+        ({"x_moz": "prefetch", "accept": "text/html"}, Kind.AHEAD),
+        ({"x_sec_purpose": "prefetch", "sec_fetch_dest": "empty"}, Kind.AHEAD),
+        ({"hx_preloaded": "true", "sec_fetch_dest": "empty"}, Kind.AHEAD),
+        ({"next_router_prefetch": "1", "sec_fetch_dest": "empty"}, Kind.AHEAD),
+        ({"purpose": "checkout"}, Kind.NAVIGATION),
+        ({"accept": "application/rss+xml"}, Kind.SCRIPT),
+        ({"accept": "application/atom+xml, application/xml;q=0.9, */*;q=0.8"}, Kind.SCRIPT),
+        ({"accept": "text/event-stream"}, Kind.SCRIPT),
+        ({"accept": "application/x-ndjson"}, Kind.SCRIPT),
+        ({"accept": "text/plain"}, Kind.SCRIPT),
+        ({"accept": "text/csv;q=0.5, */*"}, Kind.SCRIPT),
+        ({"accept": "application/octet-stream"}, Kind.SCRIPT),
+        ({"accept": "text/*"}, Kind.NAVIGATION),
+        ({"accept": "application/*, nothing, ,"}, Kind.NAVIGATION),
+        (
+            {"accept": "application/xml,application/xhtml+xml,text/html;q=0.9,image/png,*/*;q=0.5"},
+            Kind.NAVIGATION,
+        ),
+        ({"accept": "image/avif,image/webp,image/*,*/*;q=0.8"}, Kind.SUBRESOURCE),
+        ({"accept": "image/*"}, Kind.SUBRESOURCE),
+        ({"accept": "text/css,*/*;q=0.1"}, Kind.SUBRESOURCE),
+        ({"accept": "application/font-woff2;q=1.0,*/*;q=0.8"}, Kind.SUBRESOURCE),
+        ({"accept": "audio/webm, application/ogg;q=0.7"}, Kind.SUBRESOURCE),
+        ({"accept": "application/json, image/png;q=0.5"}, Kind.SCRIPT),
+        ({"accept": "*/*", "content_type": "application/json"}, Kind.SCRIPT),
+        ({"accept": "text/html", "content_type": "application/json"}, Kind.NAVIGATION),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -72,7 +101,32 @@ def test_of_several_headers_of_a_name_the_first_counts() -> None:
 
 def test_what_writes_is_no_part_of_a_page() -> None:
     assert kind_of_one("POST", sec_fetch_dest="image") is Kind.SCRIPT
-    assert kind_of_one("POST", purpose="prefetch") is Kind.NAVIGATION
+    assert kind_of_one("POST", purpose="prefetch") is Kind.SCRIPT
+    assert kind_of_one("POST", accept="image/png") is Kind.SCRIPT
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "kind"),
+    [
+        ("text/html,*/*;q=0.8", "application/x-www-form-urlencoded", Kind.NAVIGATION),
+        ("text/html,*/*;q=0.8", "multipart/form-data; boundary=x", Kind.NAVIGATION),
+        ("text/html", "", Kind.NAVIGATION),
+        ("text/html", "application/json", Kind.SCRIPT),
+        ("*/*", "application/json", Kind.SCRIPT),
+        ("*/*", "application/x-www-form-urlencoded", Kind.SCRIPT),
+        ("*/*", "multipart/form-data; boundary=x", Kind.SCRIPT),
+        ("", "application/grpc+proto", Kind.SCRIPT),
+        ("", "", Kind.SCRIPT),
+        ("application/json", "application/x-www-form-urlencoded", Kind.SCRIPT),
+    ],
+)
+def test_a_form_names_html_and_what_sends_else_is_a_program(
+    accept: str, content_type: str, kind: Kind
+) -> None:
+    headers = {"accept": accept, "content_type": content_type}
+    assert kind_of_one("POST", **{name: value for name, value in headers.items() if value}) is kind
+    navigating = {**headers, "sec_fetch_mode": "navigate"}
+    assert kind_of_one("POST", **navigating) is Kind.NAVIGATION, "a browser says so"
 
 
 def test_safe_methods() -> None:

@@ -23,6 +23,7 @@ from waitroom.room import WaitingRoom
 from waitroom.scenes import Facts, Scene
 from waitroom.scenes import Kind as Shown
 from waitroom.settings import Settings
+from waitroom.speaking import in_words_of, is_for_a_range
 from waitroom.tickets import Credential, Pass, Ticket
 
 HTML = b"text/html; charset=utf-8"
@@ -85,13 +86,18 @@ class Gate:
             return
         credential = await self.carried.read(scope, glance)
         if self.room.busy.turns_away(credential):
-            await self._turn_away(scope, kind)(scope, receive, send)
+            told = self._turn_away(scope, kind)
+            await (in_words_of(scope, named, told) if kind is Kind.SCRIPT else told)(scope, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
         decision: Decision | None
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
+        elif kind is Kind.AHEAD:
+            # Shown later, it would be a page that nobody was counted for, and its parts and scripts would be held.
+            admitted = await self.room.admit(credential)
+            decision = admitted if isinstance(admitted, Admitted) else None
         else:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
@@ -104,6 +110,8 @@ class Gate:
             await beside([self], scope, receive, send, site, outermost)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
+            if kind is Kind.SCRIPT:
+                response = in_words_of(scope, named, response)
             await self._cors.allow(scope, response)(scope, receive, send)
 
     # -- a visitor who is let in ------------------------------------------------------------------
@@ -223,6 +231,8 @@ class Gate:
         if not is_safe(scope):
             return answer(503, page, HTML, extra, self._page_headers)
         status = 429 if held.kind == "refused" else self.settings.status_code
+        # Who goes on with a download would append a page that comes with a 200 to it.
+        status = 503 if status < 300 and is_for_a_range(by_name(scope)) else status
         return answer(status, page, HTML, [*extra, refresh(scope, poll_after)], self._page_headers)
 
     def _scene(self, scope: Scope, held: Held) -> Scene:
@@ -251,7 +261,7 @@ class Gate:
                 return random.choice(self._busy_unsent)  # noqa: S311  # when they come back is no secret
             page, seconds = random.choice(self._busy_pages)  # noqa: S311
             return page.with_headers([refresh(scope, seconds)])
-        told = _bare() if kind is Kind.SUBRESOURCE else random.choice(TOO_BUSY)  # noqa: S311
+        told = _bare() if kind in (Kind.SUBRESOURCE, Kind.AHEAD) else random.choice(TOO_BUSY)  # noqa: S311
         return self._cors.allow(scope, told)
 
     # -- WebSockets -------------------------------------------------------------------------------

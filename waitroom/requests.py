@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
+from waitroom.accepting import Wish, is_body_of_a_program, wish_of
 from waitroom.cookies import Scope
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 READS = frozenset({"GET", "HEAD"})
 DOCUMENTS = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz", b"x-sec-purpose")
+"""Where browsers say why they ask: Chromium and Firefox now, older ones, and Turbo, which may not use their name."""
+AHEAD = frozenset({b"hx-preloaded", b"next-router-prefetch", b"x-middleware-prefetch"})
+"""Headers that htmx's preloading and Next.js's router send with what they fetch ahead."""
 
 
 Named = Mapping[bytes, bytes]
@@ -23,7 +28,9 @@ class Kind(Enum):
     SCRIPT = auto()
     """A program that reads JSON."""
     SUBRESOURCE = auto()
-    """A part of a page, or a page fetched ahead of its time: nobody would see a waiting page."""
+    """A part of a page: nobody would see a waiting page."""
+    AHEAD = auto()
+    """Something that is fetched ahead of its time: a browser would show it later without asking again."""
     PREFLIGHT = auto()
     """A browser that asks whether it may ask."""
 
@@ -41,8 +48,8 @@ def kind_of(scope: Scope, named: Named) -> Kind:
     if method == "OPTIONS" and b"access-control-request-method" in named:
         return Kind.PREFLIGHT
     reads = method in READS
-    if reads and b"prefetch" in _told(named, b"sec-purpose") + _told(named, b"purpose"):
-        return Kind.SUBRESOURCE
+    if reads and _is_ahead(named):
+        return Kind.AHEAD
     if _told(named, b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
     destination = _told(named, b"sec-fetch-dest")
@@ -53,7 +60,29 @@ def kind_of(scope: Scope, named: Named) -> Kind:
     if b"sec-fetch-dest" in named:
         # Parts of a page are only ever read: what writes is a program, whatever it calls itself.
         return Kind.SUBRESOURCE if reads else Kind.SCRIPT
-    return Kind.SCRIPT if _prefers_json(_told(named, b"accept")) else Kind.NAVIGATION
+    return _kind_without_metadata(scope, named)
+
+
+def _kind_without_metadata(scope: Scope, named: Named) -> Kind:
+    """Tell the kind of a request by what its sender can read, and by what it sends."""
+    wish = wish_of(_told(named, b"accept"))
+    if not is_safe(scope) and is_body_of_a_program(_told(named, b"content-type")):
+        return Kind.SCRIPT
+    if wish is Wish.PART:
+        return Kind.SUBRESOURCE if scope["method"] in READS else Kind.SCRIPT
+    if wish is Wish.ANY:
+        # Browsers name HTML where they send a form, and a program that only asks may say what it sends, always.
+        return Kind.NAVIGATION if is_safe(scope) and b"content-type" not in named else Kind.SCRIPT
+    return Kind.NAVIGATION if wish is Wish.PAGE else Kind.SCRIPT
+
+
+def _is_ahead(named: Named) -> bool:
+    """Tell whether somebody fetches what nobody has asked to see yet: browsers and page libraries say so."""
+    if not AHEAD.isdisjoint(named):
+        return True
+    return any(
+        word in _told(named, name) for name in PURPOSES if name in named for word in (b"prefetch", b"preview")
+    )
 
 
 def _told(named: Named, name: bytes) -> bytes:
@@ -99,28 +128,3 @@ def hides_cookies(scope: Scope, named: Named, samesite: str) -> bool:
     # Lax cookies come along where a whole tab goes to a page, by a link or after a redirect; never in a frame.
     goes_to_page = is_safe(scope) and named.get(b"sec-fetch-dest") == b"document"
     return samesite == "strict" or not goes_to_page
-
-
-def _prefers_json(accept: bytes) -> bool:
-    """Compare the weights of JSON and HTML in `Accept`; where they are equal, HTML it is."""
-    if b"json" not in accept:
-        return False
-    json, html = 0.0, 0.0
-    for entry in accept.split(b","):
-        media, *parameters = (part.strip() for part in entry.split(b";"))
-        weight = _weight(parameters)
-        if media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json")):
-            json = max(json, weight)
-        elif media in (b"text/html", b"application/xhtml+xml"):
-            html = max(html, weight)
-    return json > html
-
-
-def _weight(parameters: list[bytes]) -> float:
-    for parameter in parameters:
-        if parameter.startswith(b"q="):
-            try:
-                return min(1.0, max(0.0, float(parameter[2:])))
-            except ValueError:
-                return 0.0
-    return 1.0

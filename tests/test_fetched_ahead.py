@@ -1,0 +1,104 @@
+"""What browsers fetch before anyone wants to see it: never the site's page without a pass; the click asks again."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests import stores
+from tests.conftest import SECRET
+from tests.gates import API, DEADLINE_SECONDS, Server, client_of, eventually, gated, is_inside, uvicorn
+from tests.sites import site
+from tests.stores import Box
+from tests.test_middleware import full_house
+from waitroom.settings import Settings, load
+
+Make = Callable[..., Settings]
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("patience")]
+
+AHEAD: list[dict[str, str]] = [
+    {"Sec-Purpose": "prefetch", "Sec-Fetch-Dest": "document"},
+    {"Sec-Purpose": "prefetch;prerender", "Sec-Fetch-Mode": "navigate"},
+    {"Purpose": "prefetch"},
+    {"X-Moz": "prefetch"},
+    {"X-Purpose": "preview"},
+    {"X-Sec-Purpose": "prefetch", "Sec-Fetch-Dest": "empty"},
+]
+
+
+@pytest.mark.parametrize("headers", AHEAD)
+async def test_an_empty_room_gives_nothing_ahead_of_its_time_but_to_those_inside(
+    settings: Make, headers: dict[str, str]
+) -> None:
+    async with full_house(settings(capacity=2)) as (gate, handler, guest), client_of(gate) as client:
+        bare = await client.get("/goods", headers=headers)
+        assert (bare.status_code, bare.content) == (503, b"")
+        assert bare.headers["cache-control"] == "no-store"
+        assert "set-cookie" not in bare.headers
+        assert not handler.scopes
+        assert is_inside(await guest.get("/goods", headers=headers)), "P6"
+        assert (await client.get(f"{API}/window")).json()["issued"] == 1, "it was counted"
+        assert is_inside(await client.get("/goods")), "the click"
+
+
+async def test_an_open_gate_gives_nothing_ahead_of_its_time(tmp_path: Path) -> None:
+    """What is kept would be shown without a word from the gate once the store is back."""
+    box = Box(tmp_path, *stores.DURABLE)
+    box.start()
+    try:
+        mine = load(redis_url=box.url, secret=SECRET, sync_seconds=0.05, on_store_failure="open")
+        async with gated(site, settings=mine) as gate, client_of(gate) as client:
+            box.stop()
+
+            async def is_open() -> bool:
+                response = await client.get("/")
+                client.cookies.clear()
+                return is_inside(response) and response.json()["number"] is None
+
+            await eventually(is_open)
+            for headers in AHEAD:
+                assert (await client.get("/", headers=headers)).status_code == 503
+    finally:
+        box.stop()
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Server]:
+    """The page with the links is outside the room, as a search engine's that fetches its results ahead."""
+    outside = "/lib/*,/shop/*,/favicon.ico"
+    with uvicorn("tests.library_site:watched", capacity=50, exclude=outside, secret=SECRET) as server:
+        yield server
+
+
+async def told(server: Server, path: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=server.url, timeout=DEADLINE_SECONDS) as client:
+        found: dict[str, Any] = (await client.get(path)).json()
+        return found
+
+
+@pytest.mark.parametrize("way", ["prefetch", "speculation?how=prefetch", "speculation?how=prerender"])
+async def test_a_click_on_what_chromium_fetched_ahead_asks_and_is_counted(
+    browser: Browser, shop: Server, way: str
+) -> None:
+    before, issued = await told(shop, "/lib/asked"), (await told(shop, f"{API}/window"))["issued"]
+
+    async def refused() -> list[int]:
+        statuses: list[int] = (await told(shop, "/lib/asked"))["ahead"]
+        return statuses[len(before["ahead"]) :]
+
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        await page.goto(f"{shop.url}/shop/{way}")
+        assert set(await eventually(refused)) == {503}
+        seen = (await told(shop, "/lib/asked"))["asked"][len(before["asked"]) :]
+        assert "GET /goods" not in seen, "the site gave a page ahead of its time"
+        await page.click("#go")
+        await expect(page.locator("h1")).to_contain_text("inside GET /goods")
+        assert await page.locator("#visitor").text_content() == str(issued + 1)
+    finally:
+        await context.close()
