@@ -53,7 +53,8 @@ class Handler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            self.scopes.append(scope)
+            # What the gate lends the site it takes back.
+            self.scopes.append({**scope, "state": dict(scope.get("state", {}))})
             await site(scope, receive, send)
 
 

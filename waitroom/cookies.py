@@ -165,6 +165,14 @@ class Stripper:
         return b"; ".join(pair for pair in pairs if pair.partition(b"=")[0].rstrip() not in self._names)
 
 
+def without_cookie(given: Headers, others: bytes) -> list[tuple[bytes, bytes]]:
+    """Put the `others` in the place of a request's cookies, where it has one `Cookie` header."""
+    headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in given]
+    if not others:
+        headers.remove((b"cookie", others))
+    return headers
+
+
 def _values(cookie: bytes, name: bytes) -> Sequence[bytes]:
     pairs = (pair.partition(b"=") for pair in cookie.split(b";"))
     return [value.strip().strip(b'"') for key, _, value in pairs if key.strip() == name]

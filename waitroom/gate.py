@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import TypeGuard
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +18,7 @@ from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
+from waitroom.relay import Asked, asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_release, without_command
 from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
@@ -102,9 +104,9 @@ class Gate:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
             latest = decision.latest
-            inside = self._inside(scope, latest, scope["headers"])
+            told = scope["headers"]
             await self.serve(
-                scope, inside, receive, send, site, latest, credential, decision.must_tell, unseen, outermost
+                scope, told, receive, send, site, latest, credential, decision.must_tell, unseen, outermost
             )
         elif isinstance(decision, Uncounted):
             await beside([self], scope, receive, send, site, outermost)
@@ -119,7 +121,7 @@ class Gate:
     async def serve(
         self,
         scope: Scope,
-        inside: Scope,
+        headers: Extra,
         receive: Receive,
         send: Send,
         site: ASGIApp,
@@ -129,7 +131,7 @@ class Gate:
         unseen: bool = False,
         outermost: bool = True,
     ) -> None:
-        """Pass a visitor's request on to the site, which sees what is `inside`; the response goes back as it comes,
+        """Pass a visitor's request on to the site, which sees these `headers`; the response goes back as it comes,
         piece by piece.
 
         `latest` is the session's newest pass; if the visitor `presented` another, `must_tell` says whether it has to
@@ -137,48 +139,37 @@ class Gate:
 
         Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
         """
+        asked = asked_of(scope)
         released = False
 
-        def send_on(message: Message) -> Awaitable[None]:
+        def begin(message: Message) -> Awaitable[None]:
             nonlocal released
-            if message["type"] == "http.response.start":
-                kept = headers_of(message)
-                if has_command(kept):
-                    released = is_release(kept)
-                    kept = without_command(kept) if outermost else kept
-                if unseen:
-                    pass  # also released: the cookie that would be taken away is of another session
-                elif released:
-                    kept = [*make_private(scope["method"], kept), self.cookies.clear(scope)]
-                else:
-                    kept = self._with_pass(scope, message["status"], kept, latest, presented, must_tell)
-                if kept is not message.get("headers"):
-                    message = {**message, "headers": kept}
-            return send(message)
+            kept = headers_of(message)
+            if has_command(kept):
+                released = is_release(kept)
+                kept = without_command(kept) if outermost else kept
+            if unseen:
+                pass  # also released: the cookie that would be taken away is of another session
+            elif released:
+                kept = [*make_private(asked[0], kept), self.cookies.clear(seen_as(asked))]
+            else:
+                kept = self._with_pass(asked, message["status"], kept, latest, presented, must_tell)
+            return send(message if kept is message.get("headers") else {**message, "headers": kept})
+
+        def end() -> Awaitable[None] | None:
+            self.room.sessions.end(request)
+            return self.release(latest, untold=unseen) if released or unseen else None
 
         request = self.room.sessions.begin(latest)
+        taken = lend(scope, headers, self.room.visitor(latest))
         try:
-            await site(inside, receive, send_on)
+            await relay(site, scope, receive, send, begin, end)
         finally:
-            self.room.sessions.end(request)
-            if released or unseen:
-                await self.release(latest, untold=unseen)
-
-    def _inside(self, scope: Scope, latest: Pass, headers: Extra) -> Scope:
-        """What the site sees of a request: these headers and, besides, who is there."""
-        state = {**scope.get("state", {}), "waitroom": self.room.visitor(latest)}
-        return {**scope, "headers": headers, "state": state}
-
-    def inside(self, scope: Scope, latest: Pass, others: bytes) -> Scope:
-        """What the site sees of a request on the short way: who is there, and of the cookies the others."""
-        headers = [pair if pair[0] != b"cookie" else (b"cookie", others) for pair in scope["headers"]]
-        if not others:
-            headers.remove((b"cookie", others))
-        return self._inside(scope, latest, headers)
+            take_back(scope, taken)
 
     def _with_pass(
         self,
-        scope: Scope,
+        asked: Asked,
         status: int,
         headers: Extra,
         admitted: Pass,
@@ -189,11 +180,12 @@ class Gate:
         latest = self.room.sessions.latest(admitted)
         if latest is presented:
             return headers
-        method = scope["method"]
+        method = asked[0]
         # What a 304 says is merged into the copy that a cache has kept for everyone.
         if not must_tell and (status == 304 or is_meant_for_caches(method, headers)):
             return headers  # a later response will take it along
         token = self.room.tokens.sign(latest)
+        scope = seen_as(asked)
         cookie = self.cookies.set(scope, token, latest)
         if self.cookies.came_by_header(scope):
             headers = [*headers, (HEADER, token.encode())]
@@ -276,10 +268,11 @@ class Gate:
             await site(scope, receive, send)
         else:
             request = self.room.sessions.begin(admitted.latest)
+            taken = lend(scope, scope["headers"], self.room.visitor(admitted.latest))
             try:
-                await site(self._inside(scope, admitted.latest, scope["headers"]), receive, send)
+                await relay_socket(site, scope, receive, send, partial(self.room.sessions.end, request))
             finally:
-                self.room.sessions.end(request)
+                take_back(scope, taken)
 
 
 async def beside(
@@ -289,13 +282,13 @@ async def beside(
     send: Send,
     site: ASGIApp,
     outermost: bool = True,
-    inside: Scope | None = None,
 ) -> None:
-    """Pass a request on that takes no place; the site sees what is `inside`, if it is not the scope itself.
+    """Pass a request on that takes no place.
 
-    It may release the visitor from it all the same: that ends the sessions which the request carries passes of, and
-    takes nobody out of a line.
+    The site may release the visitor from it all the same: that ends the sessions which the request carries passes of,
+    and takes nobody out of a line.
     """
+    asked = asked_of(scope)
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_told(message: Message, kept: Extra) -> None:
@@ -303,25 +296,26 @@ async def beside(
         if outermost:
             kept = without_command(kept)
         for gate in gates if is_released else ():
-            if session := await gate.session_of(scope):
+            if session := await gate.session_of(seen_as(asked)):
                 ended.append((gate, session))
-                kept = [*make_private(scope["method"], kept), gate.cookies.clear(scope)]
+                kept = [*make_private(asked[0], kept), gate.cookies.clear(seen_as(asked))]
         await send({**message, "headers": kept})
 
-    def send_on(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            kept = headers_of(message)
-            if has_command(kept):
-                return send_told(message, kept)
-            if kept is not message.get("headers"):
-                message = {**message, "headers": kept}
-        return send(message)
+    def begin(message: Message) -> Awaitable[None]:
+        kept = headers_of(message)
+        if has_command(kept):
+            return send_told(message, kept)
+        return send(message if kept is message.get("headers") else {**message, "headers": kept})
 
-    try:
-        await site(scope if inside is None else inside, receive, send_on)
-    finally:
-        for gate, session in ended:
-            await gate.release(session)
+    def end() -> Awaitable[None] | None:
+        return _release(ended) if ended else None
+
+    await relay(site, scope, receive, send, begin, end)
+
+
+async def _release(ended: Sequence[tuple[Gate, Pass]]) -> None:
+    for gate, session in ended:
+        await gate.release(session)
 
 
 async def deny(scope: Scope, receive: Receive, send: Send, response: Answer) -> None:

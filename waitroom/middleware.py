@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waitroom.answers import problem
 from waitroom.areas import Areas
 from waitroom.clients import PEER, peer_of
-from waitroom.cookies import Stripper
+from waitroom.cookies import Stripper, without_cookie
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
@@ -127,24 +127,26 @@ class WaitingRoomMiddleware:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         way = self._ways.of(scope)
         if way.route is not None:
-            response = await self._routes.answer(self._with_peer(scope, receive), way.route)
+            self._note_peer(scope, receive)
+            response = await self._routes.answer(scope, way.route)
             await response(scope, receive, send)
             return
         gates = self._in_the_way(scope, way)
         if not gates:
-            await beside(way.owners, scope, receive, send, self._app, inside=self._stripper.strip(scope))
+            await beside(way.owners, scope, receive, send, self._site)
             return
         gate = gates[0]
         glance = gate.carried.glance(scope)
         _, known, _, others = glance
         if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
-            inside = gate.inside(scope, known, others)
-            await gate.serve(scope, inside, receive, send, self._app, known, known)
+            headers = without_cookie(scope["headers"], others)
+            await gate.serve(scope, headers, receive, send, self._app, known, known)
             return
         site: ASGIApp = self._site
         for inner in gates[:0:-1]:
             site = partial(inner.http, site=site, outermost=False)
-        await gate.http(self._with_peer(scope, receive), receive, send, site, glance=glance)
+        self._note_peer(scope, receive)
+        await gate.http(scope, receive, send, site, glance=glance)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         site: ASGIApp = self._site
@@ -155,12 +157,18 @@ class WaitingRoomMiddleware:
     def _in_the_way(self, scope: Scope, way: Way[Gate]) -> Sequence[Gate]:
         return () if way.rooms and self._bypass is not None and self._bypass(scope) else way.rooms
 
-    def _with_peer(self, scope: Scope, receive: Receive) -> Scope:
-        return {**scope, PEER: peer_of(scope, receive)} if self._counts_clients else scope
+    def _note_peer(self, scope: Scope, receive: Receive) -> None:
+        if self._counts_clients:
+            scope[PEER] = peer_of(scope, receive)
 
     async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The site, which sees none of the gates' credentials."""
-        await self._app(self._stripper.strip(scope), receive, send)
+        given = scope["headers"]
+        scope["headers"] = self._stripper.strip(scope)["headers"]
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            scope["headers"] = given
 
 
 def _listed(settings: Settings | Sequence[Settings]) -> Sequence[Settings]:

@@ -1,0 +1,147 @@
+"""A request on its way to the site, and the response on its way back, until its last piece has been sent."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from waitroom.answers import Extra
+
+LAST_UNLESS_MORE = frozenset({"http.response.body", "http.response.zerocopysend"})
+"""Pieces of a response's body that say by `more_body` whether another follows."""
+
+VISITOR = "waitroom"
+"""In the scope's state: who is inside, for the site."""
+
+Taken = tuple[Extra, dict[str, Any], object]
+"""A request's headers, its state, and who was in there."""
+
+
+Asked = tuple[str, str, Extra]
+"""A request's method, scheme and headers as they came: the site may change what the scope says."""
+
+
+def asked_of(scope: Scope) -> Asked:
+    """Note how a request came."""
+    return scope["method"], scope.get("scheme", "http"), scope["headers"]
+
+
+def seen_as(asked: Asked) -> Scope:
+    """The part of a request's scope that says how it came."""
+    method, scheme, headers = asked
+    return {"type": "http", "method": method, "scheme": scheme, "headers": headers}
+
+
+async def relay(
+    site: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    begin: Callable[[Message], Awaitable[None]],
+    end: Callable[[], Awaitable[None] | None],
+) -> None:
+    """Have the site serve a request.
+
+    `begin` sends the response's start. `end` is called once, when the last piece of the response has been sent, or the
+    site has returned or raised without that. A site may go on for long afterwards: Starlette runs background tasks
+    then.
+    """
+    is_over = has_trailers = False
+
+    async def send_last(message: Message) -> None:
+        nonlocal is_over
+        is_over = True
+        try:
+            await send(message)
+        finally:
+            waits = end()
+            if waits is not None:
+                await waits
+
+    def send_on(message: Message) -> Awaitable[None]:
+        nonlocal has_trailers
+        kind = message["type"]
+        if kind == "http.response.start":
+            has_trailers = message.get("trailers", False)
+            return begin(message)
+        if not is_over and _is_last(kind, message, has_trailers):
+            return send_last(message)
+        return send(message)
+
+    try:
+        await site(scope, receive, send_on)
+    finally:
+        if not is_over:
+            waits = end()
+            if waits is not None:
+                await waits
+
+
+def _is_last(kind: str, message: Message, has_trailers: bool) -> bool:
+    """Tell whether nothing follows a message of a response that has begun."""
+    if has_trailers:
+        return kind == "http.response.trailers" and not message.get("more_trailers", False)
+    if kind in LAST_UNLESS_MORE:
+        return not message.get("more_body", False)
+    return kind == "http.response.pathsend"
+
+
+async def relay_socket(
+    site: ASGIApp, scope: Scope, receive: Receive, send: Send, end: Callable[[], None]
+) -> None:
+    """Have the site serve a WebSocket; `end` is called once, when either side has closed it or the site is done."""
+    is_over = False
+
+    def over() -> None:
+        nonlocal is_over
+        if not is_over:
+            is_over = True
+            end()
+
+    async def receive_on() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            over()
+        return message
+
+    async def send_last(message: Message) -> None:
+        try:
+            await send(message)
+        finally:
+            over()
+
+    def send_on(message: Message) -> Awaitable[None]:
+        kind = message["type"]
+        # A denial's body may come in pieces.
+        is_denied = kind == "websocket.http.response.body" and not message.get("more_body", False)
+        return send_last(message) if is_denied or kind == "websocket.close" else send(message)
+
+    try:
+        await site(scope, receive_on, send_on)
+    finally:
+        over()
+
+
+def lend(scope: Scope, headers: Extra, visitor: object) -> Taken:
+    """Show the site these `headers`, and in its state the `visitor` who is inside.
+
+    It gets the very scope, not a copy: what it adds there, such as the route or the user, is for whatever stands
+    outside the gate, too. Returns what `take_back` needs to put back once the site has returned.
+    """
+    given = scope["headers"]
+    scope["headers"] = headers
+    state = scope.get("state")
+    if state is None:
+        state = scope["state"] = {}
+    before = state.get(VISITOR)
+    state[VISITOR] = visitor
+    return given, state, before
+
+
+def take_back(scope: Scope, taken: Taken) -> None:
+    """Put back what `lend` has changed."""
+    scope["headers"], state, before = taken
+    if before is None:
+        state.pop(VISITOR, None)
+    else:
+        state[VISITOR] = before
