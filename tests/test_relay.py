@@ -1,7 +1,7 @@
 """A request on its way to the site and back: where it ends, and what stands outside the gate sees of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -181,7 +181,9 @@ async def test_a_websocket_ends_when_either_side_closes_it(settings: Make, room:
         done.set()
         await let_go.wait()
 
-    said = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}])
+    said: Iterator[Message] = iter(
+        [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}]
+    )
 
     async def receive() -> Message:
         return next(said)
