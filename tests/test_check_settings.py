@@ -265,6 +265,15 @@ def test_with_cookies_for_other_sites_a_return_is_no_trouble() -> None:
     assert [finding.level for finding in found(rooms, "/webhook")] == ["warning", "note"]
 
 
+def test_urls_of_several_origins_are_told_where_a_redirect_belongs() -> None:
+    (finding,) = found(
+        ROOMS, "http://shop.example/", "https://www.shop.example/", "/", "HTTP://shop.example/x"
+    )
+    assert (finding.level, finding.about) == ("note", "URLs")
+    assert "http://shop.example and https://www.shop.example: what redirects" in finding.message
+    assert found(ROOMS, "https://shop.example/", "https://shop.example/x", "/") == []
+
+
 def test_without_urls_it_asks_for_them() -> None:
     (finding,) = check_settings(ROOMS, [], "10.0.0.1")
     assert (finding.level, finding.about) == ("note", "URLs")

@@ -82,7 +82,7 @@ def _judge(rooms: Sequence[Settings], areas: Areas, url: str, path: str) -> Judg
 def check_settings(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | None) -> list[Finding]:
     """Find what is unwise in settings that are valid; `proxies` are those that the server believes, if named."""
     each = [finding for settings in rooms for finding in _room(rooms, settings)]
-    return [*each, *_proxies(rooms, urls, proxies), *_machines(rooms, urls)]
+    return [*each, *_proxies(rooms, urls, proxies), *_machines(rooms, urls), *_origins(urls)]
 
 
 def _room(rooms: Sequence[Settings], settings: Settings) -> Iterator[Finding]:
@@ -166,6 +166,18 @@ def _proxies(rooms: Sequence[Settings], urls: Sequence[Judged], proxies: str | N
         return [Finding("warning", "FORWARDED_ALLOW_IPS", message)]
     message = f"no proxy is named: where one ends TLS in front of the server, {cure}"
     return [Finding("note", "FORWARDED_ALLOW_IPS", message)]
+
+
+def _origins(urls: Sequence[Judged]) -> Iterator[Finding]:
+    parts = [urlsplit(judged.url) for judged in urls if not judged.url.startswith("/")]
+    origins = sorted({f"{part.scheme}://{part.netloc}".lower() for part in parts})
+    if len(origins) > 1:
+        message = (
+            f"they are of several origins, {' and '.join(origins)}: what redirects from one to another belongs in "
+            "front of the gate, in the proxy or as the outermost middleware; from behind it a visitor's number does "
+            "not go along"
+        )
+        yield Finding("note", "URLs", message)
 
 
 def _machines(rooms: Sequence[Settings], urls: Sequence[Judged]) -> Iterator[Finding]:
