@@ -18,14 +18,24 @@ class SiteLifespan:
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._to_site: asyncio.Queue[Message] = asyncio.Queue()
         self._from_site: asyncio.Queue[Message] = asyncio.Queue()
+        self._said = ""
         self._task = asyncio.ensure_future(self._run(app, scope))
 
     async def _run(self, app: ASGIApp, scope: Scope) -> None:
         try:
-            await app(scope, self._to_site.get, self._from_site.put)
-        except Exception as error:
-            # Raising is how a site says that it does not speak lifespan; one that does and fails says so first.
-            log.debug("the site does not speak lifespan: %r", error)
+            await app(scope, self._to_site.get, self._hear)
+        except (Exception, BaseExceptionGroup) as error:
+            if self._said.endswith(".complete"):
+                # The server would log it, and go on serving. It hears nothing of it, and the site is not asked
+                # before the shutdown, which may be days away.
+                log.error("Exception in the site's 'lifespan' protocol", exc_info=error)
+            else:
+                # Raising is how a site says that it does not speak lifespan; one that does and fails says so first.
+                log.debug("the site does not speak lifespan: %r", error)
+
+    async def _hear(self, message: Message) -> None:
+        self._said = message["type"]
+        await self._from_site.put(message)
 
     async def step(self, name: str) -> str | None:
         """Take the site through `startup` or `shutdown`; answers what it failed with, None when all is well."""

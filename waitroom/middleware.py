@@ -85,6 +85,7 @@ class WaitingRoomMiddleware:
     async def _start(self) -> None:
         if self._refusal is not None:
             raise self._refusal
+        _need_asyncio()
         try:
             await self._start_gates()
             for gate in self._gates:
@@ -106,6 +107,7 @@ class WaitingRoomMiddleware:
     async def _starts_late(self) -> bool:
         """Start with the first request, where the server runs without lifespan."""
         try:
+            _need_asyncio()
             await self._start_gates()
         except WaitroomError as error:
             log.error("%s", error)  # the line says it all
@@ -177,6 +179,12 @@ def _listed(settings: Settings | Sequence[Settings]) -> Sequence[Settings]:
         raise SettingsError("settings= takes Settings, or a list of them: Settings(room=…, paths=…)")
     check_together(rooms)
     return rooms
+
+
+def _need_asyncio() -> None:
+    """Raise WaitroomError on another kind of event loop: the store's client knows asyncio alone."""
+    if not _serving():
+        raise WaitroomError("the gate needs asyncio and can't run on trio; with hypercorn: -k asyncio or -k uvloop")
 
 
 def _serving() -> bool:
