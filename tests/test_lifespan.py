@@ -15,11 +15,22 @@ from typing import Any
 import httpx
 import pytest
 import redis
+import trio
 from starlette.types import Message, Receive, Scope, Send
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, client_of, free_port, gated, is_inside, lifespan, uvicorn
+from tests.gates import (
+    API,
+    DEADLINE_SECONDS,
+    client_of,
+    eventually,
+    free_port,
+    gated,
+    is_inside,
+    lifespan,
+    uvicorn,
+)
 from tests.sites import plain, site
 from tests.test_cli import OldServer
 from waitroom.lifespan import SiteLifespan
@@ -172,6 +183,83 @@ async def test_an_old_store_is_told_in_one_line() -> None:
         server.shutdown()
     assert sent["type"] == "lifespan.startup.failed"
     assert "is version 6.2.14; Redis 7 or Valkey 7 and newer will do" in sent["message"]
+
+
+class Dies(Site):
+    """Has a task of its own that fails while the site runs, and takes the lifespan with it."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        super().__init__()
+        self.error = error
+        self.fails = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await site(scope, receive, send)
+            return
+        await receive()
+        await send(COMPLETE)
+        await self.fails.wait()
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("the till is on fire"), BaseExceptionGroup("several", [KeyError("till")])]
+)
+async def test_a_site_that_dies_while_it_runs_is_logged_at_once(
+    settings: Make, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    inner = Dies(error)
+    gate = WaitingRoomMiddleware(inner, settings=settings())
+    async with lifespan(gate) as sent, client_of(gate) as client:
+        inner.fails.set()
+
+        async def logged() -> bool:
+            return bool(caplog.records)
+
+        await eventually(logged)
+        (record,) = caplog.records
+        assert record.levelname == "ERROR"
+        assert record.exc_info is not None
+        assert record.exc_info[1] is error
+        assert is_inside(await client.get("/")), "the server would go on serving"
+    assert sent == [COMPLETE, SHUT]
+    assert len(caplog.records) == 1
+
+
+async def test_a_site_that_returns_while_it_runs_is_no_error(
+    settings: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = Dies(None)
+    async with lifespan(WaitingRoomMiddleware(inner, settings=settings())) as sent:
+        inner.fails.set()
+    assert sent == [COMPLETE, SHUT]
+    assert not caplog.records
+
+
+def test_trio_is_refused_in_one_line(settings: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """At the start, and with the first request where the server runs without lifespan."""
+    gate = WaitingRoomMiddleware(site, settings=settings())
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def both() -> None:
+        await gate({"type": "lifespan", "state": {}}, receive, send)
+        await gate({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+
+    trio.run(both)
+    assert [message["type"] for message in sent[:2]] == ["lifespan.startup.failed", "http.response.start"]
+    assert sent[1]["status"] == 503
+    (record,) = caplog.records
+    for told in (sent[0]["message"], record.getMessage()):
+        assert told.startswith("the gate needs asyncio and can't run on trio")
+        assert "\n" not in told
 
 
 # -- under a real server -----------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waitroom.again import PASSED, Again
 from waitroom.answers import problem
 from waitroom.areas import Areas
 from waitroom.clients import PEER, peer_of
@@ -43,6 +44,7 @@ class WaitingRoomMiddleware:
         self._bypass = bypass
         self._refusal: WaitroomError | None = None
         self._started = False
+        self._until_the_loop_ends: AsyncGenerator[None, None] | None = None
         try:
             if settings is not None and keywords:
                 raise SettingsError(
@@ -62,6 +64,7 @@ class WaitingRoomMiddleware:
         self._ways = Ways(rooms[0].prefix, areas, self._gates)
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
+        self._again = Again(self._gates)
         self._counts_clients = any(settings.counts_clients for settings in rooms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +73,7 @@ class WaitingRoomMiddleware:
         if kind == "http" and self._started:
             await self._http(scope, receive, send)
         elif kind == "lifespan":
-            await run_lifespan(self._app, scope, receive, send, self._start, self._stop)
+            await self._lifespan(scope, receive, send)
         elif self._refusal is not None or not (self._started or await self._starts_late()):
             await self._refuse(scope, receive, send)
         elif kind == "http":
@@ -81,6 +84,12 @@ class WaitingRoomMiddleware:
             await self._app(scope, receive, send)
 
     # -- start and stop ---------------------------------------------------------------------------
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._refusal is None:
+            self._again.warn(scope)
+            scope[PASSED] = (*scope.get(PASSED, ()), Way(None, self._gates, ()))
+        await run_lifespan(self._app, scope, receive, send, self._start, self._stop)
 
     async def _start(self) -> None:
         if self._refusal is not None:
@@ -112,7 +121,21 @@ class WaitingRoomMiddleware:
         except WaitroomError as error:
             log.error("%s", error)  # the line says it all
             return False
+        if self._until_the_loop_ends is None:
+            self._until_the_loop_ends = self._stop_late()
+            await anext(self._until_the_loop_ends)
         return True
+
+    async def _stop_late(self) -> AsyncGenerator[None, None]:
+        """Stop with the event loop: nobody else says when, and connections would be left open.
+
+        A loop that ends closes the generators that were begun in it, as `asyncio.run` does.
+        """
+        try:
+            yield
+        finally:
+            self._until_the_loop_ends = None
+            await self._stop()
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let nobody in through a gate that could not be set up."""
@@ -133,28 +156,66 @@ class WaitingRoomMiddleware:
             response = await self._routes.answer(scope, way.route)
             await response(scope, receive, send)
             return
+        if PASSED in scope:
+            await self._http_again(scope, receive, send, way)
+            return
         gates = self._in_the_way(scope, way)
-        if not gates:
-            await beside(way.owners, scope, receive, send, self._site)
-            return
-        gate = gates[0]
-        glance = gate.carried.glance(scope)
-        _, known, _, others = glance
-        if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
-            headers = without_cookie(scope["headers"], others)
-            await gate.serve(scope, headers, receive, send, self._app, known, known)
-            return
+        scope[PASSED] = (way,)
+        try:
+            if not gates:
+                await beside(way.owners, scope, receive, send, self._site)
+                return
+            gate = gates[0]
+            glance = gate.carried.glance(scope)
+            _, known, _, others = glance
+            if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
+                headers = without_cookie(scope["headers"], others)
+                await gate.serve(scope, headers, receive, send, self._app, known, known)
+                return
+            self._note_peer(scope, receive)
+            await gate.http(scope, receive, send, self._behind(gates), glance=glance)
+        finally:
+            del scope[PASSED]
+
+    def _behind(self, gates: Sequence[Gate]) -> ASGIApp:
+        """What the first of these gates stands in front of: the others, then the site."""
         site: ASGIApp = self._site
         for inner in gates[:0:-1]:
             site = partial(inner.http, site=site, outermost=False)
-        self._note_peer(scope, receive)
-        await gate.http(scope, receive, send, site, glance=glance)
+        return site
+
+    async def _http_again(self, scope: Scope, receive: Receive, send: Send, way: Way[Gate]) -> None:
+        """Take a request that has passed another gate through those of other rooms."""
+        self._again.warn(scope)
+        shared = self._again.shared(scope)
+        gates = [gate for gate in self._in_the_way(scope, way) if gate not in shared]
+        owners = [gate for gate in way.owners if gate not in shared]
+        before = scope[PASSED]
+        # What the site says to a room's gates is for the one in front, too.
+        outermost = not self._again.is_inner(scope)
+        scope[PASSED] = (*before, way)
+        try:
+            if gates:
+                self._note_peer(scope, receive)
+                await gates[0].http(scope, receive, send, self._behind(gates), outermost)
+            else:
+                await beside(owners, scope, receive, send, self._site, outermost)
+        finally:
+            scope[PASSED] = before
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        way = self._ways.of(scope)
+        before: Sequence[Way[Gate]] = scope.get(PASSED, ())
+        shared = self._again.shared(scope)
         site: ASGIApp = self._site
-        for gate in reversed(self._in_the_way(scope, self._ways.of(scope))):
-            site = partial(gate.websocket, site=site)
-        await site(scope, receive, send)
+        for gate in reversed(self._in_the_way(scope, way)):
+            if gate not in shared:
+                site = partial(gate.websocket, site=site)
+        scope[PASSED] = (*before, way)
+        try:
+            await site(scope, receive, send)
+        finally:
+            scope[PASSED] = before
 
     def _in_the_way(self, scope: Scope, way: Way[Gate]) -> Sequence[Gate]:
         return () if way.rooms and self._bypass is not None and self._bypass(scope) else way.rooms
@@ -184,7 +245,9 @@ def _listed(settings: Settings | Sequence[Settings]) -> Sequence[Settings]:
 def _need_asyncio() -> None:
     """Raise WaitroomError on another kind of event loop: the store's client knows asyncio alone."""
     if not _serving():
-        raise WaitroomError("the gate needs asyncio and can't run on trio; with hypercorn: -k asyncio or -k uvloop")
+        raise WaitroomError(
+            "the gate needs asyncio and can't run on trio; with hypercorn: -k asyncio or -k uvloop"
+        )
 
 
 def _serving() -> bool:
