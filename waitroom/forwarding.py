@@ -96,11 +96,13 @@ def request_headers(scope: Scope) -> list[tuple[str, str]]:
 
 
 def has_body(scope: Scope) -> bool:
-    """Tell whether something follows the request's headers."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0"))
-        for name, value in scope["headers"]
-    )
+    """Return whether a body follows the request's headers; where nothing says so (HTTP/2), whether one may."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return bool(value.strip(b" 0"))
+        if name == b"transfer-encoding":
+            return True
+    return scope.get("http_version", "1.1") >= "2" and scope["method"] in ("POST", "PUT", "PATCH")
 
 
 def response_headers(status: int, raw: Iterable[tuple[bytes, bytes]]) -> Pairs:

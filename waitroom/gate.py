@@ -15,6 +15,7 @@ from waitroom.carried import Carried, Glance
 from waitroom.cookies import HEADER, Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
+from waitroom.draining import Draining
 from waitroom.errors import StoreError
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
@@ -56,6 +57,7 @@ class Gate:
             self._busy_unsent.append(answer(503, self._pages.busy_unsent, HTML, retry, busy_headers))
         self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
+        self.draining: Draining = Draining(settings.body_limit)
         self.api: Api = Api(self.room, self.cookies, self._cors)
         self.carried: Carried = self.api.carried
 
@@ -89,7 +91,9 @@ class Gate:
         credential = await self.carried.read(scope, glance)
         if self.room.busy.turns_away(credential):
             told = self._turn_away(scope, kind)
-            await (in_words_of(scope, named, told) if kind is Kind.SCRIPT else told)(scope, receive, send)
+            if kind is Kind.SCRIPT:
+                told = in_words_of(scope, named, told)
+            await self.draining.answer(told, scope, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
@@ -114,7 +118,7 @@ class Gate:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             if kind is Kind.SCRIPT:
                 response = in_words_of(scope, named, response)
-            await self._cors.allow(scope, response)(scope, receive, send)
+            await self.draining.answer(self._cors.allow(scope, response), scope, receive, send)
 
     # -- a visitor who is let in ------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from waitroom.answers import problem
 from waitroom.areas import Areas
 from waitroom.clients import PEER, peer_of
 from waitroom.cookies import Stripper, without_cookie
+from waitroom.draining import Draining
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
 from waitroom.lifespan import run_lifespan
@@ -145,7 +146,7 @@ class WaitingRoomMiddleware:
         if scope["type"] == "websocket":
             await deny(scope, receive, send, response)
         else:
-            await response(scope, receive, send)
+            await Draining().answer(response, scope, receive, send)
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class WaitingRoomMiddleware:
         if way.route is not None:
             self._note_peer(scope, receive)
             response = await self._routes.answer(scope, way.route)
-            await response(scope, receive, send)
+            await self._gates[0].draining.answer(response, scope, receive, send)
             return
         if PASSED in scope:
             await self._http_again(scope, receive, send, way)

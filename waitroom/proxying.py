@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import aiohttp
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
 from waitroom.answers import Answer, problem
+from waitroom.draining import Draining
 from waitroom.forwarding import are_sound, has_body, request_headers, response_headers, target_of
 from waitroom.sockets import LARGEST_MESSAGE, Line, talk
 
@@ -40,6 +41,7 @@ class Proxy:
     def __init__(self, base: str, seconds: float) -> None:
         self._base = base
         self._seconds = seconds
+        self._draining = Draining()
         self._session: aiohttp.ClientSession
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +77,7 @@ class Proxy:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = target_of(scope)
         if target is None:
-            await _not_a_path()(scope, receive, send)
+            await self._draining.answer(_not_a_path(), scope, receive, send)
             return
         visit = _Visit(receive, self._seconds)
         try:
@@ -88,7 +90,7 @@ class Proxy:
             # Where the answer has begun, returning without its end makes the server cut the connection: the
             # visitor must not take a half for the whole.
             if not visit.answered:
-                await response(scope, receive, send)
+                await self._draining.answer(response, scope, visit.rest, send)
 
     async def _pass_on(self, scope: Scope, url: URL, visit: "_Visit", send: Send) -> None:
         uploads = has_body(scope)
@@ -164,6 +166,7 @@ class _Visit:
         self._receive = receive
         self._seconds = seconds
         self._sent = asyncio.Event()
+        self._has_more = True
         self.limit = asyncio.timeout(seconds)
         self.answered = False
         self.gone = False
@@ -180,11 +183,15 @@ class _Visit:
                     self.gone = True
                     # To end here would be to say that this was all.
                     raise ConnectionResetError("the visitor has gone")
+                more = self._has_more = message.get("more_body", False)
                 if body := message.get("body"):
                     yield body
-                more = message.get("more_body", False)
         finally:
             self._sent.set()  # also where the site has answered early and reads no more
+
+    async def rest(self) -> Message:
+        """Receive what the visitor has not sent yet, for whoever answers in the site's place."""
+        return await self._receive() if self._has_more else {"type": "http.request"}
 
     async def watch(self, uploads: bool) -> None:
         """Give the request up where its visitor has gone."""

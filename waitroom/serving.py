@@ -4,6 +4,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.importer import import_from_string
 
 from waitroom.answers import problem
+from waitroom.draining import Draining
 from waitroom.environment import handed_down
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.rooms import load_rooms
@@ -46,7 +47,7 @@ class _NoSite:
             response = problem(
                 404, "no-site", f"There is no site here; the routes are below {self._prefix}/."
             )
-            await response(scope, receive, send)
+            await Draining().answer(response, scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})

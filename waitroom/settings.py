@@ -10,7 +10,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from waitroom.connections import check_url
@@ -80,6 +88,7 @@ class RoomKeywords(TypedDict, total=False):
     session_seconds: float
     max_session_seconds: float
     first_lease_seconds: float
+    body_limit: int | str
     claim_seconds: float
     settle_seconds: float
     sync_seconds: float
@@ -199,6 +208,14 @@ class Settings(BaseSettings):
         lambda data: min(60.0, data.get("session_seconds", 60.0)),
         shown="60",
         ge=1,
+    )
+    body_limit: ByteSize = _setting(
+        "how much of a held request's body is read before its connection is closed: bytes, or a size such as `10MB`",
+        "bytes, or a size such as 500KB or 64MB, at most 1TB",
+        ByteSize(64_000_000),
+        shown="64 MB",
+        ge=0,
+        le=10**12,
     )
     claim_seconds: float = _setting(
         "how long a called visitor is expected at most before the next is called, seconds",
