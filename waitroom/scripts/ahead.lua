@@ -6,6 +6,14 @@
 -- From that follows how likely it is that somebody who was called so long ago comes within the next seconds. Who was
 -- called just now and cannot have come yet counts for nothing, who has not come for long counts as a no-show.
 -- All of it fades, so that it follows the crowd; where it is lost it begins again with everybody coming soon.
+--
+-- All of that takes each no-show for one of its own. A cause that they share, such as a network that is down for some
+-- seconds, looks as if nobody came any more, and would call the whole line. So what is outstanding has a bound of its
+-- own: of those called within RECENT_US who are not in, no more than BELIEVED for each who came lately and TWICE the
+-- slots there are. Where really nobody is left to come it grows, so that the line goes on.
+--
+-- Kept in the register `came`: when it was brought up to date, how many of those called came, faded, and since when
+-- nobody has come though somebody was called.
 
 local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans begin
 local OLDEST = 90000000 -- nobody is thought to come later
@@ -15,6 +23,12 @@ local LEAVING_US = 30000000 -- for so long those who leave are remembered
 local STEP_US, LONGEST_STEP_US = 100000, 1000000 -- how often it is brought up to date, and what one gap counts at most
 local CAUTION = 0.75 -- in standard deviations of what comes free: so many fewer are called, as few should stand at the door
 local SLOWEST = 0.1 -- the share that comes is never believed to be less
+
+local RECENT_SPANS = 4 -- of AGES: who was called in them and is not in is outstanding
+local BELIEVED = 10 -- calls for each who came within LATELY_US
+local LATELY_US = 10000000
+local TWICE = 2 -- calls for each slot that is free or comes free, whoever came
+local DOUBLES_US, MOST_DOUBLINGS = 15000000, 4 -- the bound doubles each time that nobody has come for so long
 
 local spans = #AGES
 local FORMAT = '%.0f %.3f %.0f' .. string.rep(' %.3f %.0f', spans)
@@ -39,6 +53,16 @@ end
 
 function write_shows()
   return room.learned and string.format(FORMAT, unpack(room.shows)) or kept.shows
+end
+
+local function read_came(written)
+  local at, count, silent_since = string.match(written or '', '^(%d+) (%S+) (%d+)$')
+  room.came = {at = tonumber(at) or reached, count = tonumber(count) or 0, silent_since = tonumber(silent_since) or reached}
+end
+
+function write_came()
+  local came = room.came
+  return room.learned and string.format('%.0f %.3f %.0f', came.at, came.count, came.silent_since) or kept.came
 end
 
 -- How likely it is to come is added up by age: who is at one age comes by another with 1 - exp(-(sum there - sum here)).
@@ -91,6 +115,16 @@ local function is_step_due()
   return passed < 0 or passed >= STEP_US
 end
 
+-- A count that fades within half the time is as sure as one of all that time, and needs no list.
+local function keep_came()
+  local came = room.came
+  came.count = came.count * math.exp(-2 * math.max(0, reached - came.at) / LATELY_US)
+  came.at = reached
+  if redis.call('ZCARD', PROMISED) == 0 then
+    came.silent_since = reached
+  end
+end
+
 -- Time has passed for those who were called, and for those inside.
 local function keep_shows()
   if not is_step_due() then
@@ -98,6 +132,7 @@ local function keep_shows()
   end
   local passed = math.min(math.max(0, reached - room.shows[1]), LONGEST_STEP_US)
   room.learned = true
+  keep_came()
   room.shows[1] = reached
   local remembered = math.exp(-passed / LEAVING_US)
   fade(2, remembered)
@@ -124,6 +159,8 @@ local function note_show(called_at)
   room.learned = true
   room.shows[2 + 2 * span] = room.shows[2 + 2 * span] + 1
   room.expected = math.max(0, room.expected - will_come(age))
+  room.came.count = room.came.count + 1
+  room.came.silent_since = reached
 end
 
 local function note_leaving()
@@ -161,6 +198,16 @@ local function count_here()
   return redis.call('ZCOUNT', ASKED, after(reached - HERE_US), '+inf')
 end
 
+-- How many more may be outstanding.
+local function count_allowed()
+  local came_lately = 2 * room.came.count
+  local slots = math.max(0, room.places) + count_coming_free(AHEAD[#AHEAD])
+  local silent_us = math.max(0, reached - room.came.silent_since)
+  local doublings = math.min(math.floor(silent_us / DOUBLES_US), MOST_DOUBLINGS)
+  local bound = (BELIEVED * came_lately + TWICE * slots) * 2 ^ doublings
+  return math.max(0, math.floor(bound) - room.outstanding)
+end
+
 -- How many to call now: so many that at no time ahead more of them are expected than there will be places.
 local function count_to_call()
   local waiting = room.is_settling and 0 or count_waiting()
@@ -175,7 +222,7 @@ local function count_to_call()
     local called = missing / math.max(SLOWEST, will_come(0, ahead))
     count = math.min(count or called, called)
   end
-  return math.min(math.max(0, room.free, math.floor(count + 0.25)), waiting)
+  return math.min(math.max(0, room.free, math.floor(count + 0.25)), waiting, count_allowed())
 end
 
 -- Where there is no place now it is enough to look ahead ten times a second: many calls come between.
@@ -187,9 +234,14 @@ end
 
 local function count_expected_now()
   count_called()
+  room.outstanding = 0
+  for span = 1, RECENT_SPANS do
+    room.outstanding = room.outstanding + room.counts[span]
+  end
   keep_shows()
   add_up()
   room.expected = count_expected()
 end
 
 read_shows(kept.shows)
+read_came(kept.came)

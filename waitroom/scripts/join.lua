@@ -29,8 +29,10 @@ local function join(how, id)
   end
   local start, ends = room.newest.called, 0
   local number = take_number()
-  if at_once and how == 'number' then
-    call(1, true)
+  if how == 'number' then
+    if at_once and count_allowed() > 0 then
+      call(1, true)
+    end
   elseif at_once then
     ends = enter_at_once(number, id, how == 'first')
   end

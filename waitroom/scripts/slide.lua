@@ -95,7 +95,10 @@ local function call_in(epoch, count, promise)
   epoch.called = epoch.called + count
   room.tally = room.tally + count
   room.free = math.max(0, room.free - count)
-  room.expected = room.expected + (promise and count * will_come(0) or 0)
+  if promise then
+    room.expected = room.expected + count * will_come(0)
+    room.outstanding = room.outstanding + count
+  end
   note_call(epoch)
 end
 

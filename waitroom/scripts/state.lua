@@ -46,6 +46,7 @@ local REGISTERS = {
   'pace', -- how fast the line moves, while there is one; see pace
   'ended_version', -- counts the sessions that ended early
   'shows', -- how many of those called come and how soon, see ahead
+  'came', -- how many of them came lately, and since when nobody has, see ahead
   'rules', -- "capacity window_size interval_us", for whoever looks and has no settings of the room's
 }
 
@@ -55,7 +56,7 @@ local memory = cjson.decode(ARGV[3])
 local now
 local reached -- the time, less that in which nobody could reach the store: what those called are given goes by it
 local room = {} -- the window, as the rest of the script sees it
-local write_shows -- of ahead
+local write_shows, write_came -- of ahead
 local kept -- the registers as they were read
 
 local function text(number)
@@ -215,7 +216,7 @@ local function keep_room()
     inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
     tally = text(room.tally), pace = room.pace or (kept.pace and ''), ended_version = text(room.ended_version),
-    shows = write_shows(),
+    shows = write_shows(), came = write_came(),
     rules = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us),
   }
   local changed = {}
