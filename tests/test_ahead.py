@@ -155,3 +155,56 @@ async def test_where_the_room_is_full_nobody_can_tell_when_there_is_a_place(line
     tickets = await shop.tickets(2)
     claims = [await shop.again(capacity=1).claimed(ticket) for ticket in tickets]
     assert [(claimed.outcome, claimed.free_in) for claimed in claims] == [("active", 0), ("door", 0)]
+
+
+async def hush(shop: Line, count: int) -> int:
+    """Serve a full room to a waiting line, then let nobody's claims through; answers how many are outstanding."""
+    capacity = shop.settings.capacity
+    waiting, asked, inside = await shop.tickets(50 * capacity), 0, list[Ticket]()
+    for step in range(80 + 2 * count):
+        shop.clock.advance(0.5)
+        called = (await shop.look()).called
+        leaving, inside = inside[: capacity // 20 or 1], inside[capacity // 20 or 1 :]
+        await shop.store.withdraw([as_pass(guest) for guest in leaving])
+        if step >= 80:
+            continue
+        outcomes = await shop.claim(*waiting[asked:called])
+        assert set(outcomes) <= {"active", "door"}
+        inside += [
+            ticket for ticket, told in zip(waiting[asked:called], outcomes, strict=True) if told == "active"
+        ]
+        asked = called
+    return called - asked
+
+
+@pytest.mark.parametrize("capacity", [10, 50, 200])
+@pytest.mark.parametrize("silent_for", [8, 20])
+async def test_a_silence_that_all_share_does_not_call_the_whole_line(
+    line: MakeLine, capacity: int, silent_for: int
+) -> None:
+    """While those inside go on leaving, for which places are promised: not everybody is a no-show at once."""
+    assert await hush(line(**ROOM | {"capacity": capacity}), silent_for) <= 5 * capacity
+
+
+@pytest.mark.parametrize("served", [0, 20])
+async def test_a_stretch_of_numbers_that_never_come_is_passed(line: MakeLine, served: int) -> None:
+    """3,000 of them within five minutes, also where nobody has ever come."""
+    shop = line(**ROOM | {"capacity": 50})
+    waiting = await shop.tickets(3000 + served)
+    for _ in range(2 * 300):
+        shop.clock.advance(0.5)
+        called = (await shop.look()).called
+        for guest in waiting[: min(served, called)]:
+            if (await shop.claimed(guest)).outcome == "active" and called > 2 * served:
+                await shop.leave(guest)
+        served = 0 if called > 2 * served else served
+    assert called == len(waiting)
+
+
+async def test_numbers_that_nobody_asks_for_are_called_by_the_places_there_are(line: MakeLine) -> None:
+    """However many were taken while nobody waited, one after the other or all at once."""
+    shop = line(**ROOM | {"capacity": 1})
+    for _ in range(60):
+        await shop.join(*["number"] * 10)
+        await seconds(shop, 1)
+    assert (await shop.look()).called <= 40

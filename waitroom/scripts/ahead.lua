@@ -12,8 +12,8 @@
 -- own: of those called within RECENT_US who are not in, no more than BELIEVED for each who came lately and TWICE the
 -- slots there are. Where really nobody is left to come it grows, so that the line goes on.
 --
--- Kept in the register `came`: when it was brought up to date, how many of those called came, faded, and since when
--- nobody has come though somebody was called.
+-- Kept in the register `came`: when it was brought up to date, how many of those called came, faded, since when
+-- nobody has come though somebody was called, and for how much of that time somebody was who had been called just then.
 
 local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans begin
 local OLDEST = 90000000 -- nobody is thought to come later
@@ -26,9 +26,11 @@ local SLOWEST = 0.1 -- the share that comes is never believed to be less
 
 local RECENT_SPANS = 4 -- of AGES: who was called in them and is not in is outstanding
 local BELIEVED = 10 -- calls for each who came within LATELY_US
-local LATELY_US = 10000000
+local LATELY_US, FADES_US = 10000000, 3000000 -- counted as one that fades, which needs no list
+local LEARNS_US = 3000000 -- whoever is called and looks as told has come by then
+local MISSED = 5 -- so many who should have come by now and have not: hardly ever by chance
 local TWICE = 2 -- calls for each slot that is free or comes free, whoever came
-local DOUBLES_US, MOST_DOUBLINGS = 15000000, 4 -- the bound doubles each time that nobody has come for so long
+local DOUBLES_US, MOST_DOUBLINGS = 20000000, 4 -- the bound doubles each time that nobody has come for so long
 
 local spans = #AGES
 local FORMAT = '%.0f %.3f %.0f' .. string.rep(' %.3f %.0f', spans)
@@ -56,13 +58,16 @@ function write_shows()
 end
 
 local function read_came(written)
-  local at, count, silent_since = string.match(written or '', '^(%d+) (%S+) (%d+)$')
-  room.came = {at = tonumber(at) or reached, count = tonumber(count) or 0, silent_since = tonumber(silent_since) or reached}
+  local at, count, silent_since, missed = string.match(written or '', '^(%d+) (%S+) (%d+) (%d+)$')
+  room.came = {
+    at = tonumber(at) or reached, count = tonumber(count) or 0,
+    silent_since = tonumber(silent_since) or reached, missed_us = tonumber(missed) or 0,
+  }
 end
 
 function write_came()
   local came = room.came
-  return room.learned and string.format('%.0f %.3f %.0f', came.at, came.count, came.silent_since) or kept.came
+  return room.learned and string.format('%.0f %.3f %.0f %.0f', came.at, came.count, came.silent_since, came.missed_us) or kept.came
 end
 
 -- How likely it is to come is added up by age: who is at one age comes by another with 1 - exp(-(sum there - sum here)).
@@ -115,11 +120,14 @@ local function is_step_due()
   return passed < 0 or passed >= STEP_US
 end
 
--- A count that fades within half the time is as sure as one of all that time, and needs no list.
 local function keep_came()
   local came = room.came
-  came.count = came.count * math.exp(-2 * math.max(0, reached - came.at) / LATELY_US)
+  local passed = math.max(0, reached - came.at)
+  came.count = came.count * math.exp(-passed / FADES_US)
   came.at = reached
+  if room.counts[1] + room.counts[2] > 0 then
+    came.missed_us = came.missed_us + passed
+  end
   if redis.call('ZCARD', PROMISED) == 0 then
     came.silent_since = reached
   end
@@ -160,7 +168,7 @@ local function note_show(called_at)
   room.shows[2 + 2 * span] = room.shows[2 + 2 * span] + 1
   room.expected = math.max(0, room.expected - will_come(age))
   room.came.count = room.came.count + 1
-  room.came.silent_since = reached
+  room.came.silent_since, room.came.missed_us = reached, 0
 end
 
 local function note_leaving()
@@ -198,13 +206,21 @@ local function count_here()
   return redis.call('ZCOUNT', ASKED, after(reached - HERE_US), '+inf')
 end
 
+-- How many came lately; none where it is plain that nobody comes any more.
+local function count_came()
+  local silent_us = math.max(0, reached - room.came.silent_since)
+  local before = room.came.count * math.exp(math.min(silent_us / FADES_US, 20)) -- when somebody came last
+  local missed_us = room.came.missed_us
+  local is_silent = missed_us >= LEARNS_US and before * missed_us >= MISSED * FADES_US
+  return is_silent and 0 or room.came.count * LATELY_US / FADES_US
+end
+
 -- How many more may be outstanding.
 local function count_allowed()
-  local came_lately = 2 * room.came.count
   local slots = math.max(0, room.places) + count_coming_free(AHEAD[#AHEAD])
   local silent_us = math.max(0, reached - room.came.silent_since)
   local doublings = math.min(math.floor(silent_us / DOUBLES_US), MOST_DOUBLINGS)
-  local bound = (BELIEVED * came_lately + TWICE * slots) * 2 ^ doublings
+  local bound = (BELIEVED * count_came() + TWICE * slots) * 2 ^ doublings
   return math.max(0, math.floor(bound) - room.outstanding)
 end
 
