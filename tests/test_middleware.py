@@ -617,7 +617,7 @@ async def test_responses_are_passed_on_piece_by_piece(settings: Make) -> None:
         await asyncio.wait_for(gate(http_scope(), receive, send), 30)
 
 
-async def test_the_gate_reads_no_upload(settings: Make) -> None:
+async def test_the_gate_keeps_no_upload_from_the_site(settings: Make) -> None:
     reads = 0
     sent: list[Message] = []
 

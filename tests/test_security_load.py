@@ -95,8 +95,8 @@ def test_p6_slow_clients_hold_nobody_up(full: Server) -> None:
         assert {one.recv(12) for one in dribbling} == {b"HTTP/1.1 503"}, "slow is no crime"
 
 
-def test_the_gate_waits_for_no_upload_of_those_it_holds(full: Server) -> None:
-    """It answers from the head alone: what is announced is neither read nor kept."""
+def test_an_upload_that_never_comes_is_answered_all_the_same(full: Server) -> None:
+    """What is announced is waited for a while, so that a proxy that is sending it is not cut off, and no longer."""
     take_place(full)
     for target in (b"/shop", b"/_waitroom/join"):
         request = b"POST " + target + b" HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n"

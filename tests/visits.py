@@ -29,13 +29,10 @@ def comes_in(client: httpx.Client, goods: int | None, path: str = "") -> None:
         assert response.json() == {"site": "inside", "body": body, "goods": goods, "number": 1}
 
 
-def waits(
-    client: httpx.Client, path: str = "", base: str = "", told: str | None = None, *, sends: bool = True
-) -> None:
+def waits(client: httpx.Client, path: str = "", base: str = "", told: str | None = None) -> None:
     """Find a line: the page, the number, JSON for programs; nothing that is sent gets through.
 
-    The site is below `path`, the gate's routes below `base`, or, as seen by a browser, `told`. Without `sends`
-    nothing is sent that could be refused.
+    The site is below `path`, the gate's routes below `base`, or, as seen by a browser, `told`.
     """
     until(lambda: page_data(client.get(f"{path}/"))["number"] == 2)
     page = client.get(f"{path}/")
@@ -45,8 +42,6 @@ def waits(
     assert client.get(f"{base}{API}/window").json()["waiting"] == 1
     standing = client.get(f"{base}{API}/status").json()
     assert (standing["status"], standing["number"]) == ("waiting", 2)
-    if not sends:
-        return
     sent = client.post(f"{path}/a/b", content="hello", headers={"Accept": "application/json"})
     assert (sent.status_code, sent.json()["type"]) == (503, "urn:waitroom:waiting")
 
