@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,10 +15,28 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket
+from websockets.sync.client import connect
 
-from tests.gates import API, client_of, gated, is_inside, session
+from tests.conftest import SECRET
+from tests.gates import (
+    API,
+    DEADLINE_SECONDS,
+    Server,
+    client_of,
+    free_port,
+    gated,
+    is_inside,
+    session,
+    started,
+    take_place,
+    uvicorn,
+)
+from tests.waiting import until
+from waitroom.again import PASSED, vouched, vouchers
 from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.proxying import Proxy
 from waitroom.settings import Settings
+from waitroom.ways import Way
 
 Make = Callable[..., Settings]
 
@@ -155,3 +177,87 @@ async def test_gates_of_other_rooms_are_nothing_to_warn_of(
     inner = settings(room=f"{room}-inner")
     async with gated(twice(inner, mounted=False), settings=settings()):
         assert not caplog.records
+
+
+# -- a proxy in front ----------------------------------------------------------------------------
+
+
+def gated_upstream() -> ASGIApp:
+    """For `uvicorn --factory`: a site that is gated itself."""
+    return WaitingRoomMiddleware(SITE)
+
+
+@contextmanager
+def behind_a_proxy(store_url: str, room: str) -> Iterator[tuple[Server, Server]]:
+    """A proxy with room for one in front of a site whose own gate is of the same room, on real servers."""
+    settings: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "room": room, "capacity": 1}
+    with uvicorn("tests.test_again:gated_upstream", arguments=("--factory",), **settings) as inner:
+        port = free_port()
+        command = [sys.executable, "-m", "waitroom", "proxy", inner.url, "--port", str(port)]
+        with started(command, inner.environment, port) as outer:
+            yield outer, inner
+
+
+def test_the_gate_of_a_site_behind_a_proxy_lets_pass_whom_the_proxy_has_let_in(
+    store_url: str, room: str
+) -> None:
+    with behind_a_proxy(store_url, room) as (outer, inner):
+        cookies = {f"waitroom-{room}": take_place(outer)}
+        with httpx.Client(base_url=outer.url, cookies=cookies, timeout=DEADLINE_SECONDS) as client:
+            for path in ("/", "/?size=9&name=a%20b", "/%66ree"):
+                response = client.get(path)
+                assert response.text.startswith("inside"), response.text[:200]
+            assert client.get(f"{API}/window").json()["inside"] == 1
+            for server in (outer, inner):
+                assert httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code == 503
+            url = outer.url.replace("http", "ws") + "/ws"
+            with connect(
+                url, additional_headers={"Cookie": f"waitroom-{room}={cookies[f'waitroom-{room}']}"}
+            ):
+                pass
+            client.get("/", params={"release": "1"})
+
+            def is_out() -> bool:
+                return bool(client.get(f"{API}/window").json()["inside"] == 0)
+
+            until(is_out)
+    assert inner.said.count("one of the two is enough") == 1
+
+
+def http_for(path: str, *passed: bytes, method: str = "GET") -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"waitroom-passed", value) for value in passed],
+    }
+
+
+async def test_a_proxys_word_is_for_one_address_and_a_minute_and_a_room(settings: Make, room: str) -> None:
+    async with gated(SITE, settings=[settings(), settings(room=f"{room}-b", paths="/b/*")]) as gate:
+        one, other = gate._gates
+        scope = {**http_for("/"), PASSED: (Way(None, [one], ()),)}
+        ((name, word),) = vouchers(scope, "/")
+        assert name == "waitroom-passed"
+        good = word.encode()
+        at, _, signature = good.partition(b".")
+        assert vouched(http_for("/", good), [one, other]) == [one]
+        assert vouched(http_for("/", b"x", good, good), [one]) == [one]
+        late = b"%d" % (int(at) - 61_000)
+        for wrong in (
+            b"",
+            b".",
+            b"1",
+            b"x" * 200,
+            late + b"." + signature,
+            at + b".x",
+            at + b"." + b"A" * 43,
+        ):
+            assert vouched(http_for("/", wrong), [one]) == []
+        assert vouched(http_for("/goods", good), [one]) == []
+        assert vouched(http_for("/", good, method="POST"), [one]) == []
+        # A gate that visitors speak to believes nobody.
+        assert gate._vouched(http_for("/", good)) == [one]
+        facing = WaitingRoomMiddleware(Proxy("http://127.0.0.1:1", 1), settings=settings())
+        assert facing._vouched(http_for("/", good)) == ()

@@ -8,12 +8,17 @@ import logging
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from waitroom.cookies import Scope
+from waitroom.cookies import PASSED_HEADER, Scope
+from waitroom.room import WaitingRoom
 from waitroom.settings import Settings
 from waitroom.ways import Way
 
 PASSED = "waitroom.passed"
 """In the scope: its ways through the gates in front. No client can put anything there."""
+
+VOUCHED_MS = 60_000
+"""How long a proxy's word is good for, on the store's clock."""
+LONGEST_VOUCHER = 100
 
 log: logging.Logger = logging.getLogger("waitroom")
 
@@ -22,6 +27,7 @@ class HasSettings(Protocol):
     """A gate, as far as is looked at here."""
 
     settings: Settings
+    room: WaitingRoom
 
 
 Gate = TypeVar("Gate", bound=HasSettings)
@@ -66,6 +72,49 @@ class Again(Generic[Gate]):
                     " give one of them another WAITROOM_ROOM, or this one takes every visitor for a new one",
                     room.room,
                 )
+
+
+def vouchers(scope: Scope, target: str) -> list[tuple[str, str]]:
+    """What a proxy says to gates behind it of a request for `target` that has passed its own.
+
+    Not the pass, which is for this gate alone; it serves for one address and a minute.
+    """
+    return [
+        (PASSED_HEADER.decode(), _voucher(gate.room, scope, target).decode())
+        for way in _ways(scope)
+        for gate in way.rooms
+    ]
+
+
+def vouched(scope: Scope, gates: Sequence[Gate]) -> list[Gate]:
+    """Those of the `gates` whose room's gate in a proxy in front has let the request pass."""
+    found: list[Gate] = []
+    for header, value in scope["headers"]:
+        if header == PASSED_HEADER:
+            found += [gate for gate in gates if gate not in found and _is_vouched(gate.room, scope, value)]
+    return found
+
+
+def _voucher(room: WaitingRoom, scope: Scope, target: str) -> bytes:
+    at = b"%d" % room.snapshot.now()
+    return at + b"." + room.tokens.vouch(_text(at, scope, target))
+
+
+def _is_vouched(room: WaitingRoom, scope: Scope, value: bytes) -> bool:
+    at, _, signature = value.partition(b".")
+    if not (len(value) <= LONGEST_VOUCHER and at.isdigit()):
+        return False
+    if abs(room.snapshot.now() - int(at)) > VOUCHED_MS:
+        return False
+    query: bytes = scope["query_string"]
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return room.tokens.is_vouched(
+        _text(at, scope, (path + b"?" + query if query else path).decode("latin-1")), signature
+    )
+
+
+def _text(at: bytes, scope: Scope, target: str) -> bytes:
+    return b" ".join([at, scope.get("method", "GET").encode(), target.encode()])
 
 
 def _ways(scope: Scope) -> Sequence[Way[HasSettings]]:

@@ -15,6 +15,10 @@ PLACE_SECONDS = 30 * 86_400
 socket renews a pass without the browser hearing of it."""
 
 HEADER = b"waitroom-pass"
+PASSED_HEADER = b"waitroom-passed"
+"""How a gate in a proxy says to one behind it whom it has let pass; signed with the room's secret."""
+OURS = (HEADER, PASSED_HEADER)
+"""The headers that the site does not see."""
 
 Scope = MutableMapping[str, Any]
 Headers = Iterable[tuple[bytes, bytes]]
@@ -150,7 +154,7 @@ class Stripper:
                 value = self._without_ours(value)
                 if not value:
                     continue
-            elif header == HEADER or _is_token(header, value):
+            elif header in OURS or _is_token(header, value):
                 continue
             headers.append((header, value))
         return {**scope, "headers": headers}
@@ -158,7 +162,7 @@ class Stripper:
     def _is_ours(self, header: bytes, value: bytes) -> bool:
         if header == b"cookie":
             return self.finds_in(value)
-        return header == HEADER or _is_token(header, value)
+        return header in OURS or _is_token(header, value)
 
     def _without_ours(self, cookie: bytes) -> bytes:
         pairs = (pair.strip() for pair in cookie.split(b";"))

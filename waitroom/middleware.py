@@ -8,11 +8,11 @@ from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waitroom.again import PASSED, Again
+from waitroom.again import PASSED, Again, vouched
 from waitroom.answers import problem
 from waitroom.areas import Areas
 from waitroom.clients import PEER, peer_of
-from waitroom.cookies import Stripper, without_cookie
+from waitroom.cookies import PASSED_HEADER, Stripper, without_cookie
 from waitroom.draining import Draining
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
@@ -173,6 +173,10 @@ class WaitingRoomMiddleware:
                 headers = without_cookie(scope["headers"], others)
                 await gate.serve(scope, headers, receive, send, self._app, known, known)
                 return
+            if PASSED_HEADER in glance[0] and (believed := self._vouched(scope)):
+                scope[PASSED] = (Way(None, believed, ()),)
+                await self._http_again(scope, receive, send, way)
+                return
             self._note_peer(scope, receive)
             await gate.http(scope, receive, send, self._behind(gates), glance=glance)
         finally:
@@ -207,7 +211,7 @@ class WaitingRoomMiddleware:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         way = self._ways.of(scope)
         before: Sequence[Way[Gate]] = scope.get(PASSED, ())
-        shared = self._again.shared(scope)
+        shared = self._again.shared(scope) or self._vouched(scope)
         site: ASGIApp = self._site
         for gate in reversed(self._in_the_way(scope, way)):
             if gate not in shared:
@@ -217,6 +221,10 @@ class WaitingRoomMiddleware:
             await site(scope, receive, send)
         finally:
             scope[PASSED] = before
+
+    def _vouched(self, scope: Scope) -> Sequence[Gate]:
+        """The gates that a proxy in front has passed the request through; in a proxy nobody is believed."""
+        return () if getattr(self._app, "faces_visitors", False) else vouched(scope, self._gates)
 
     def _in_the_way(self, scope: Scope, way: Way[Gate]) -> Sequence[Gate]:
         return () if way.rooms and self._bypass is not None and self._bypass(scope) else way.rooms

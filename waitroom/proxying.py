@@ -18,6 +18,7 @@ import aiohttp
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
+from waitroom.again import vouchers
 from waitroom.answers import Answer, problem
 from waitroom.draining import Draining
 from waitroom.forwarding import are_sound, has_body, request_headers, response_headers, target_of
@@ -37,6 +38,9 @@ class Proxy:
     `seconds` is how long the site may take to begin its answer; a stream that has begun may be silent for as long
     as it likes.
     """
+
+    faces_visitors = True
+    """What a gate in front of this one would say is not believed: visitors speak to this one."""
 
     def __init__(self, base: str, seconds: float) -> None:
         self._base = base
@@ -99,7 +103,7 @@ class Proxy:
             async with self._session.request(
                 scope["method"],
                 url,
-                headers=request_headers(scope),
+                headers=request_headers(scope) + vouchers(scope, url.raw_path_qs),
                 data=visit.upload() if uploads else None,
                 allow_redirects=False,
             ) as answer:
@@ -144,7 +148,7 @@ class Proxy:
             line = await self._session.ws_connect(
                 url,
                 protocols=scope["subprotocols"],
-                headers=request_headers(scope),
+                headers=request_headers(scope) + vouchers(scope, url.raw_path_qs),
                 max_msg_size=LARGEST_MESSAGE,
             )
         return cast("Line", line)  # as the session was told

@@ -176,6 +176,7 @@ class Tokens:
     def __init__(self, keys: Sequence[str], room: str) -> None:
         self._kinds = {kind.KIND[:2]: _Kind(kind) for kind in KINDS}
         self._signers = {kind.KIND[:2]: _signer(keys, f"waitroom.{kind.KIND}.{room}") for kind in KINDS}
+        self._vouchers = _signer(keys, f"waitroom.passed.{room}")
         # Oldest first. Whether a credential has run out is for whoever reads it to ask, each time.
         self._verified: dict[str, Credential] = {}
 
@@ -194,6 +195,14 @@ class Tokens:
         A token is verified once and then remembered; of what is refused nothing is.
         """
         return self._verified.get(token) or self._verify(token)
+
+    def vouch(self, text: bytes) -> bytes:
+        """Sign what one gate says to another of the same room."""
+        return self._vouchers.get_signature(text)
+
+    def is_vouched(self, text: bytes, signature: bytes) -> bool:
+        """Tell whether a gate of this room has signed a text. Never raises."""
+        return self._vouchers.verify_signature(text, signature)
 
     def _verify(self, token: str) -> Credential | None:
         if len(token) > LONGEST_TOKEN or not token.isascii():
