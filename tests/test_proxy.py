@@ -124,14 +124,16 @@ def test_the_site_learns_who_is_inside_and_nobody_can_pretend(server: Server) ->
         "Waitroom_Session": "forged",
         "waitroom.waited.seconds": "99",
         "Waitroom-Anything": "forged",
+        "Waitroom-Passed": "forged",
     }
     with guest(server, trust_env=False) as client:
         seen = headers_seen(client.get("/shop", headers=forged))
     ours = {name: value for name, value in seen if name.startswith("waitroom")}
     assert ours.pop("waitroom-session") not in ("", "forged")
     assert float(ours.pop("waitroom-waited-seconds")) < 99
+    assert ours.pop("waitroom-passed")
     assert ours == {"waitroom-room": "proxy", "waitroom-number": "1"}
-    assert len([name for name, _ in seen if name.startswith("waitroom")]) == 4
+    assert len([name for name, _ in seen if name.startswith("waitroom")]) == 5
     assert "forged" not in str(seen)
 
 
