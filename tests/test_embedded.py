@@ -129,6 +129,7 @@ class Sharer:
 
 def work(results: "multiprocessing.Queue[tuple[str, str, list[Any]]]", barrier: Any) -> None:
     """A worker as uvicorn's: its app's process is its parent."""
+    embedded.GAP_SECONDS = 0.2  # the parent is this test's process, which goes on
     with closing(share()) as server, client(server) as redis:
         redis.rpush("workers", os.getpid())
         barrier.wait()
@@ -427,8 +428,31 @@ def test_an_app_is_named_by_the_process_its_workers_agree_on() -> None:
 
 
 def test_an_owner_names_the_folder(place: Path) -> None:
-    with closing(share(owner=17)) as server:
-        assert server.url == f"unix://{place}/waitroom-{os.geteuid()}-17/{SOCKET}"
+    nobody = 2**22  # above the highest process id
+    with closing(share(owner=nobody)) as server:
+        assert server.url == f"unix://{place}/waitroom-{os.geteuid()}-{nobody}/{SOCKET}"
+
+
+def test_a_server_is_kept_from_one_worker_to_the_next(place: Path, measured: None) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as supervisor:
+        with closing(share(owner=supervisor.pid)) as server, client(server) as redis:
+            family = Family(server.url)
+            redis.set("line", "stands")
+        with closing(share(owner=supervisor.pid)) as server, client(server) as redis:
+            assert redis.get("line") == b"stands"
+            until(lambda: family.watcher not in children_of(family.keeper), "the gap is noticed")
+            until(lambda: len(children_of(family.keeper)) == 2, "and its end")
+        supervisor.communicate(b"\n")
+    until(family.is_gone, "nothing outlives the supervisor")
+
+
+def test_a_gap_is_not_waited_for_for_ever(
+    place: Path, measured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "GAP_SECONDS", 0.3)
+    with closing(share(owner=os.getppid())) as server:
+        family = Family(server.url)
+    until(family.is_gone)
 
 
 def test_a_long_temporary_path_is_avoided(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 A folder per app holds everything: the socket, a secret for signing, the server's log. A process that uses the
 server holds the folder's lock shared (`flock`), and the kernel frees it however the process ends. The keeper
-(`embedded_keeper`) waits for the lock to be free, then stops the server and removes the folder.
+(`embedded_keeper`) waits for the lock to be free, then stops the server and removes the folder. Where the app has a
+supervisor that lives, it waits for the next worker first.
 
 Programs the app starts do not inherit the lock. A child that is merely forked has its parent's open file, and
 with it the parent's share: the server lives until both have closed it or ended. That is what a worker forked
@@ -34,6 +35,9 @@ from waitroom.errors import EmbeddedError
 # The longest wait for a server to answer, in seconds. It takes some 50 ms.
 PATIENCE = 10.0
 
+# How long a server without users is kept while the app's supervisor lives, in seconds: a worker that starts takes some.
+GAP_SECONDS = 60.0
+
 # The longest socket path, in bytes: the smallest limit of the systems it runs on is 104 with its end mark.
 LONGEST_SOCKET = 100
 
@@ -50,10 +54,11 @@ class EmbeddedServer:
     who share it.
     """
 
-    def __init__(self, home: Path, lock: int) -> None:
+    def __init__(self, home: Path, lock: int, supervisor: int) -> None:
         self.url: str = f"unix://{quote(str(home / SOCKET))}"
         self.secret: str = _secret(home)
         self._home = home
+        self._supervisor = supervisor
         self._lock: int | None = lock
         self._reviving: threading.Thread | None = None
         self._said = ""
@@ -70,14 +75,17 @@ class EmbeddedServer:
 
     def _await_server(self) -> None:
         try:
-            _await_server(self._home)
+            _await_server(self._home, self._supervisor)
         except (EmbeddedError, OSError) as error:
             if str(error) != self._said:
                 self._said = str(error)
                 log.warning("the embedded server does not come back: %s", error)
 
     def close(self) -> None:
-        """Give up the share; the server ends with the last one. Closing again does nothing."""
+        """Give up the share; the server ends with the last one, or a while later where the app has a supervisor.
+
+        Closing again does nothing.
+        """
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)  # unlocking would take the share from forked children as well
@@ -94,15 +102,17 @@ def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServe
 
     Raises EmbeddedError: no server is installed, it doesn't start, or the folder is not ours alone.
     """
-    home = folder.absolute() if folder else _home(owner_pid() if owner is None else owner)
+    owner = 0 if folder else owner_pid() if owner is None else owner
+    home = folder.absolute() if folder else _home(owner)
     if len(os.fsencode(home / SOCKET)) > LONGEST_SOCKET:
         raise EmbeddedError(
             f"{home} is too long for a socket's path: at most {LONGEST_SOCKET} bytes, choose another"
         )
     lock = _join(home)
     try:
-        _await_server(home)
-        return EmbeddedServer(home, lock)
+        supervisor = 0 if owner == os.getpid() else owner
+        _await_server(home, supervisor)
+        return EmbeddedServer(home, lock, supervisor)
     except BaseException:
         os.close(lock)
         _sweep(home)
@@ -183,7 +193,7 @@ def _is_at(folder: int, home: Path) -> bool:
     return os.path.samestat(os.fstat(folder), home.lstat())
 
 
-def _await_server(home: Path) -> None:
+def _await_server(home: Path, supervisor: int) -> None:
     """Return when the server answers; start a keeper where there is none."""
     deadline = time.monotonic() + PATIENCE
     started = False
@@ -194,7 +204,7 @@ def _await_server(home: Path) -> None:
             try:
                 if started:
                     raise EmbeddedError(f"the embedded server did not start: {_last_words(home)}")
-                _start_keeper(home, lock)
+                _start_keeper(home, lock, supervisor)
                 started = True
             finally:
                 os.close(lock)
@@ -215,7 +225,7 @@ def _keepers_place(home: Path) -> int | None:
     return None
 
 
-def _start_keeper(home: Path, lock: int) -> None:
+def _start_keeper(home: Path, lock: int, supervisor: int) -> None:
     """Start a keeper and hand it its lock. Returns when it runs; its server takes a moment longer."""
     server = _binary()
     _clear_place(home)
@@ -224,7 +234,10 @@ def _start_keeper(home: Path, lock: int) -> None:
     log = os.open(home / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         subprocess.run(  # noqa: S603
-            [sys.executable, *ISOLATED, embedded_keeper.__file__, home, server, str(lock)],
+            [
+                *(sys.executable, *ISOLATED, embedded_keeper.__file__),
+                *(home, server, str(lock), str(supervisor), str(GAP_SECONDS)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

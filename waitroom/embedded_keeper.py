@@ -1,10 +1,15 @@
 """The process that keeps an embedded server: starts it, restarts it, and ends it with its last user.
 
 Runs as a script of its own, outside the app's session and with nothing but the standard library, so that it
-is small and outlives whatever becomes of the app. It waits in the kernel, never by looking again and again:
+is small and outlives whatever becomes of the app. While the server has users it waits in the kernel, and does not look
+again and again:
 
     keeper ─┬─ watcher   blocked in flock() until no process shares the folder's lock any more
             └─ server    valkey; where it dies while it has users, the keeper starts another
+
+Between two users there may be a gap: a supervisor (gunicorn, granian, uvicorn with `--reload`) ends its only worker
+before it starts the next. So where the app has a supervisor that lives, the keeper waits for the next user, for
+`gap` seconds at most, before it ends the server.
 
 Who holds which lock: users of the server hold the folder's lock shared, the keeper takes it exclusively
 before it removes anything; `keeper.lock` is the keeper's for its whole life, so there is never a second one.
@@ -27,14 +32,21 @@ SECRET = "secret"  # noqa: S105 - the name of the file
 # Nothing else is ever removed: a folder named by hand may hold other things.
 OURS = (SOCKET, SECRET, LOG, LOCK, "dump.rdb")
 
+# How often, in seconds, it looks for the next user in a gap.
+LOOK_SECONDS = 0.1
+
 # A server (or watcher) that ends sooner than this, in seconds, would do so again: give up.
 SHORTEST_LIFE = 1.0
 
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
-def main(folder: str, server: str, lock: int) -> None:
-    """Keep `server` (a path) in `folder`; `lock` is the open and locked `keeper.lock`."""
+def main(folder: str, server: str, lock: int, owner: int, gap: float) -> None:
+    """Keep `server` (a path) in `folder`; `lock` is the open and locked `keeper.lock`.
+
+    `owner` is the process id of the app's supervisor, 0 where it has none. While that lives the server is kept for
+    `gap` seconds without a user.
+    """
     if os.fork():
         return  # the app waits for this half only; the keeper is nobody's child and leaves no zombie
     os.set_inheritable(lock, False)
@@ -42,10 +54,10 @@ def main(folder: str, server: str, lock: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an app may have it ignored, and then wait() sees no child
-    keep(folder, server, lock)
+    keep(folder, server, lock, owner, gap)
 
 
-def keep(folder: str, server: str, lock: int) -> None:
+def keep(folder: str, server: str, lock: int, owner: int, gap: float) -> None:
     """Run the server until nobody uses it, then remove the folder; or give up when it will not live."""
     users = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -58,16 +70,20 @@ def keep(folder: str, server: str, lock: int) -> None:
         # An unknown locale in the app's environment would stop it.
         os.execve(server, command(folder, server), {"LC_ALL": "C"})  # noqa: S606
 
-    children = {_fork(watch): watch, _fork(serve): serve}
-    born = time.monotonic()
+    def start(work: Callable[[], None]) -> None:
+        children[_fork(work)] = work, time.monotonic()
+
+    children: dict[int, tuple[Callable[[], None], float]] = {}
+    start(watch)
+    start(serve)
     while True:
         pid, status = os.wait()
-        work = children.pop(pid)
-        unused = work is watch and status == 0
-        if unused or time.monotonic() - born < SHORTEST_LIFE:
+        work, born = children.pop(pid)
+        unused = work is watch and status == 0 and not is_used_again(users, owner, gap)
+        is_young = time.monotonic() - born < SHORTEST_LIFE
+        if unused or (is_young and (work is serve or status != 0)):
             break
-        children[_fork(work)] = work
-        born = time.monotonic()
+        start(work)
 
     for child in children:
         os.kill(child, signal.SIGKILL)  # it keeps nothing on disk, there is nothing to finish
@@ -78,6 +94,26 @@ def keep(folder: str, server: str, lock: int) -> None:
         print(f"{server} ended at once, {how}", file=sys.stderr)
     if unused or exclusively(users):
         remove(folder)
+
+
+def is_used_again(users: int, owner: int, gap: float) -> bool:
+    """Return whether somebody uses the server again before its gap is over; where not, `users` stays locked."""
+    end = time.monotonic() + gap
+    while is_alive(owner) and time.monotonic() < end:
+        fcntl.flock(users, fcntl.LOCK_UN)
+        time.sleep(LOOK_SECONDS)
+        if not exclusively(users):
+            return True
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether this user has such a process; 0 is none."""
+    with suppress(OSError):
+        if pid:
+            os.kill(pid, 0)
+            return True
+    return False
 
 
 def command(folder: str, server: str) -> list[str]:
@@ -132,4 +168,4 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
