@@ -161,6 +161,23 @@ async def test_a_visitor_who_is_gone_when_the_last_piece_is_sent_is_released_all
         assert await inside(gate) == 0
 
 
+@pytest.mark.parametrize("paths", ["/*", "/elsewhere"])
+async def test_a_site_that_fails_after_it_has_released_releases_all_the_same(
+    settings: Make, room: str, paths: str
+) -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await send(RELEASED)
+        raise RuntimeError("out of goods")
+
+    async with gated(fails, settings=settings(paths=paths)) as gate, client_of(gate) as client:
+        token = (await session(client))["pass"]
+        with pytest.raises(RuntimeError, match="out of goods"):
+            await gate(http(cookie=f"waitroom-{room}={token}"), nothing, into_nowhere)
+        assert open_requests(gate) == 0
+        assert await inside(gate) == 0
+
+
 @pytest.mark.parametrize("closes", ["site", "client", "denial"])
 async def test_a_websocket_ends_when_either_side_closes_it(settings: Make, room: str, closes: str) -> None:
     let_go, done = asyncio.Event(), asyncio.Event()

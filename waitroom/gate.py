@@ -143,7 +143,7 @@ class Gate:
 
         Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
         """
-        asked = asked_of(scope)
+        asked = scope["method"], scope.get("scheme", "http"), scope["headers"]
         released = False
 
         def begin(message: Message) -> Awaitable[None]:
@@ -164,12 +164,16 @@ class Gate:
             self.room.sessions.end(request)
             return self.release(latest, untold=unseen) if released or unseen else None
 
+        send_on, done = relay(send, begin, end)
         request = self.room.sessions.begin(latest)
         taken = lend(scope, headers, self.room.visitor(latest))
         try:
-            await relay(site, scope, receive, send, begin, end)
+            await site(scope, receive, send_on)
         finally:
             take_back(scope, taken)
+            waits = done()
+            if waits is not None:
+                await waits
 
     def _with_pass(
         self,
@@ -314,7 +318,13 @@ async def beside(
     def end() -> Awaitable[None] | None:
         return _release(ended) if ended else None
 
-    await relay(site, scope, receive, send, begin, end)
+    send_on, done = relay(send, begin, end)
+    try:
+        await site(scope, receive, send_on)
+    finally:
+        waits = done()
+        if waits is not None:
+            await waits
 
 
 async def _release(ended: Sequence[tuple[Gate, Pass]]) -> None:

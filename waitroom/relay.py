@@ -7,9 +7,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waitroom.answers import Extra
 
-LAST_UNLESS_MORE = frozenset({"http.response.body", "http.response.zerocopysend"})
-"""Pieces of a response's body that say by `more_body` whether another follows."""
-
 VISITOR = "waitroom"
 """In the scope's state: who is inside, for the site."""
 
@@ -32,56 +29,52 @@ def seen_as(asked: Asked) -> Scope:
     return {"type": "http", "method": method, "scheme": scheme, "headers": headers}
 
 
-async def relay(
-    site: ASGIApp,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    begin: Callable[[Message], Awaitable[None]],
-    end: Callable[[], Awaitable[None] | None],
-) -> None:
-    """Have the site serve a request.
+def relay(
+    send: Send, begin: Callable[[Message], Awaitable[None]], end: Callable[[], Awaitable[None] | None]
+) -> tuple[Send, Callable[[], Awaitable[None] | None]]:
+    """Make what the site sends its response by, and what is called once it has returned or raised.
 
-    `begin` sends the response's start. `end` is called once, when the last piece of the response has been sent, or the
-    site has returned or raised without that. A site may go on for long afterwards: Starlette runs background tasks
-    then.
+    `begin` sends the response's start. `end` is called once: with the last piece of the response, or when the site is
+    done without that. What it returns is awaited when that piece has been sent. A site may go on for long afterwards:
+    Starlette runs background tasks then.
     """
     is_over = has_trailers = False
 
-    async def send_last(message: Message) -> None:
-        nonlocal is_over
-        is_over = True
-        try:
-            await send(message)
-        finally:
-            waits = end()
-            if waits is not None:
-                await waits
-
     def send_on(message: Message) -> Awaitable[None]:
-        nonlocal has_trailers
+        nonlocal has_trailers, is_over
         kind = message["type"]
         if kind == "http.response.start":
-            has_trailers = message.get("trailers", False)
+            if "trailers" in message:
+                has_trailers = message["trailers"]
             return begin(message)
-        if not is_over and _is_last(kind, message, has_trailers):
-            return send_last(message)
-        return send(message)
+        if is_over or not _is_last(kind, message, has_trailers):
+            return send(message)
+        is_over = True
+        if kind == "http.response.pathsend":
+            return _send_then(send, message, end)  # a whole file, which takes its time
+        waits = end()
+        return send(message) if waits is None else _send_then(send, message, lambda: waits)
 
+    def done() -> Awaitable[None] | None:
+        return None if is_over else end()
+
+    return send_on, done
+
+
+async def _send_then(send: Send, message: Message, end: Callable[[], Awaitable[None] | None]) -> None:
     try:
-        await site(scope, receive, send_on)
+        await send(message)
     finally:
-        if not is_over:
-            waits = end()
-            if waits is not None:
-                await waits
+        waits = end()
+        if waits is not None:
+            await waits
 
 
 def _is_last(kind: str, message: Message, has_trailers: bool) -> bool:
     """Tell whether nothing follows a message of a response that has begun."""
     if has_trailers:
         return kind == "http.response.trailers" and not message.get("more_trailers", False)
-    if kind in LAST_UNLESS_MORE:
+    if kind == "http.response.body" or kind == "http.response.zerocopysend":
         return not message.get("more_body", False)
     return kind == "http.response.pathsend"
 
