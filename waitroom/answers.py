@@ -107,7 +107,10 @@ def too_busy(seconds: int) -> Answer:
     )
 
 
-def store_away() -> Answer:
-    """Tell a program that only the store could have answered."""
-    retry = [(b"retry-after", b"%d" % AWAY_POLL)]
-    return problem(503, "store-away", "The store is away; nothing was changed. Ask again later.", extra=retry)
+def store_away(
+    seconds: int = AWAY_POLL, fields: dict[str, Any] | None = None, extra: Iterable[tuple[bytes, bytes]] = ()
+) -> Answer:
+    """Tell a program that only the store could have answered, and in how many seconds to ask again."""
+    retry = [(b"retry-after", b"%d" % seconds), *extra]
+    title = "The store is away, or was until just now; nothing was changed. Ask again later."
+    return problem(503, "store-away", title, fields, retry)

@@ -22,7 +22,7 @@ from waitroom.challenges import CHALLENGE_SECONDS, worker
 from waitroom.clients import SOLUTION, Clients
 from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
-from waitroom.decisions import Held, HinderedError, Standing
+from waitroom.decisions import AwayError, Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
 from waitroom.requests import by_name, hides_cookies
 from waitroom.room import WaitingRoom
@@ -70,7 +70,7 @@ class Api:
         return self._clients.asker(scope) if self._clients else NOBODY
 
     async def join(self, scope: Scope) -> Answer:
-        """Give a number, or tell where the one that is held stands. Raises StoreError."""
+        """Give a number, or tell where the one that is held stands."""
         credential = await self.carried.read(scope)
         if self.room.busy.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
@@ -78,7 +78,18 @@ class Api:
             standing = await self.room.join(credential, self.asker(scope))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
+        except AwayError as away:
+            return self._away(scope, away.held)
         return self._tell(scope, standing, 201 if standing.new else 200, standing.ticket)
+
+    def _away(self, scope: Scope, held: Held) -> Answer:
+        """Ask a program to come back; with the proof it gets, it has a number before those who come later."""
+        fields, cookie = {}, []
+        if held.new and held.credential:
+            fields["proof"] = token = self.room.tokens.sign(held.credential)
+            if not self._hides_cookies(scope):
+                cookie.append(self._cookies.set(scope, token, held.credential))
+        return store_away(held.place.poll_after, fields, cookie)
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""

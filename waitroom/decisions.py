@@ -51,6 +51,15 @@ class HinderedError(WaitroomError):
         self.held = held
 
 
+class AwayError(WaitroomError):
+    """Who asked for a number outright gets none before the store is back, and has given those who were held meanwhile
+    theirs; `held` is what they wait with."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__("no number yet: the store is away, or was until just now")
+        self.held = held
+
+
 class Standing(NamedTuple):
     """What the API tells about a credential; `latest` is there while the visitor is inside."""
 

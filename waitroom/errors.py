@@ -26,7 +26,3 @@ class StoreUnusableError(StoreError):
 
 class EmbeddedError(WaitroomError):
     """The embedded server could not be started: says what to install or where to look."""
-
-
-class NotYetError(WaitroomError):
-    """The store is back, and gives numbers first to those who were held meanwhile."""

@@ -1,11 +1,12 @@
 """What a room decides while its store is away, and for one poll after its return."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from waitroom.counters import Counters
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
-from waitroom.places import LONGEST_AWAY_POLL, Places, status_of
+from waitroom.places import Places, status_of
 from waitroom.settings import Settings
 from waitroom.snapshot import GRACE_MS, Snapshot
 from waitroom.tickets import PROOF_SECONDS, UNCONFIRMED, Credential, Pass, Proof, Ticket, new_id, pass_of
@@ -31,8 +32,6 @@ class Outage:
         self._places = places
         self._counters = counters
         self._lend = lend
-        # Somebody without a number was held since the store went away.
-        self._holds_newcomers = False
 
     def is_on(self) -> bool:
         """Tell whether the store is away."""
@@ -49,12 +48,17 @@ class Outage:
         """Decide about a request from the last snapshot alone."""
         if self.is_open():
             return Uncounted()
+        lent = self._lent(credential) if isinstance(credential, Ticket) else None
+        return lent or self.keep(credential)
+
+    def keep(self, credential: Credential | None) -> Held:
+        """Hold a visitor with what they have; who has nothing gets proof of having been here before others."""
         if isinstance(credential, Ticket):
-            return self._lent(credential) or self.hold(credential)
+            return self.hold(credential)
         if isinstance(credential, Pass) and self._snapshot.now() - credential.expires_at <= GRACE_MS:
             return self.hold(None)  # it seems to be over, but only the store can tell
         # Whoever was inside and is held now gets a number as soon as the others who are.
-        self._holds_newcomers = True
+        self._snapshot.grace.is_owed = True
         if isinstance(credential, Proof) and abs(self._snapshot.now() - credential.issued_at) <= FRESH_MS:
             return self.hold(credential)
         return self.hold(self._proof(), new=True)
@@ -71,10 +75,7 @@ class Outage:
         For one poll after the store's return numbers go only to those who were held meanwhile.
         """
         returned_at = self._snapshot.returned_at()
-        if not self._holds_newcomers or returned_at is None:
-            return True
-        if self._snapshot.now() >= returned_at + LONGEST_AWAY_POLL * 1000:
-            self._holds_newcomers = False
+        if returned_at is None or not self._snapshot.grace.is_on(time.monotonic()):
             return True
         return proof is not None and proof.issued_at <= returned_at
 

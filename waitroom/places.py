@@ -22,8 +22,6 @@ from waitroom.window import (
 
 AWAY_POLL = 5
 """Seconds between two looks while the store is away."""
-LONGEST_AWAY_POLL = 6
-"""Within this many seconds of its return everybody who was held meanwhile has looked again."""
 
 
 def status_of(ticket: Ticket, window: Window) -> Status:

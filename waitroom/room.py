@@ -7,10 +7,19 @@ from dataclasses import replace
 
 from waitroom.busy import Busy
 from waitroom.counters import Counters
-from waitroom.decisions import Admitted, Decision, Held, HinderedError, Standing, Uncounted, Visitor
+from waitroom.decisions import (
+    Admitted,
+    AwayError,
+    Decision,
+    Held,
+    HinderedError,
+    Standing,
+    Uncounted,
+    Visitor,
+)
 from waitroom.embedded import EmbeddedServer, owner_pid, share
 from waitroom.environment import server_software
-from waitroom.errors import NotYetError, StoreError
+from waitroom.errors import StoreError
 from waitroom.guard import NOBODY, Asker, Guard, Hindrance
 from waitroom.outage import Outage
 from waitroom.places import Places, status_of
@@ -286,8 +295,15 @@ class WaitingRoom:
     async def join(self, credential: Credential | None, asker: Asker = NOBODY) -> Standing:
         """Take a number at once; a valid credential gets itself back.
 
-        Raises HinderedError, NotYetError and StoreError.
+        Raises HinderedError and AwayError.
         """
+        try:
+            return await self._join(credential, asker)
+        except StoreError as error:
+            self.snapshot.lose(error)
+            raise AwayError(self.outage.keep(credential)) from error
+
+    async def _join(self, credential: Credential | None, asker: Asker) -> Standing:
         await self._see(credential)
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
@@ -296,7 +312,7 @@ class WaitingRoom:
             return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
         proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
         if not self.outage.goes_first(proof):
-            raise NotYetError("numbers go to those first who were held while the store was away")
+            raise AwayError(self.outage.hold_back(proof, missed=False))
         hindrance = await self.guard.check(asker, proof)
         if hindrance:
             raise HinderedError(self._hindered(hindrance, proof))

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from waitroom.answers import Answer, problem, store_away, text_answer
 from waitroom.api import Api
 from waitroom.cookies import Scope
-from waitroom.errors import NotYetError, StoreError
+from waitroom.errors import StoreError
 
 Handler = Callable[[Api, Scope], Awaitable[Answer]]
 
@@ -57,8 +57,6 @@ class Routes:
             return await handler(api, scope)
         except StoreError as error:
             api.room.snapshot.lose(error)
-            return store_away()
-        except NotYetError:
             return store_away()
 
     def _asked(self, scope: Scope) -> Api | None:

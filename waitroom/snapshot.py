@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from waitroom.errors import StoreError
+from waitroom.grace import Grace
 from waitroom.patience import LATE, is_done_in_time
 from waitroom.store import Store
 from waitroom.together import is_alive
@@ -45,6 +46,7 @@ class Snapshot:
         self.away_since: datetime | None = None
         self.error: StoreError | None = None
         self.ended: dict[str, int] = {}
+        self.grace: Grace = Grace()
         # By how many seconds this process's loop was late the last time: it has more to do than it can.
         self._late_by = 0.0
         self._store = store
@@ -99,6 +101,7 @@ class Snapshot:
         self.error = error
         if self.away_since is None:
             self.away_since = datetime.now(UTC)
+            self.grace.lost(time.monotonic())
             # One that comes and goes is away until it stays.
             if time.monotonic() - self._back_at >= STEADY_SECONDS:
                 self._lost_at, self._seen_at = self.now(), self.window.at if self.window else 0
@@ -229,6 +232,7 @@ class Snapshot:
             if self._before_return:
                 await self._before_return()
             self._back_at = time.monotonic()
+            self.grace.returned(self._back_at)
             self._outage = self._lost_at, window.at
             self.away_since = self.error = None
         elif self._told_since is not None and answered_at - self._back_at >= STEADY_SECONDS:
