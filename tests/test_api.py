@@ -327,10 +327,11 @@ async def test_before_the_first_contact_with_the_store(tmp_path: Path) -> None:
             ("DELETE", "ticket", ticket),
             ("GET", "window", {}),
         ):
+            client.cookies.clear()  # the proof of having been here is worth more than a pass that is over
             response = await client.request(method, f"{API}/{route}", headers=headers)
             assert response.status_code == 503, route
             assert problem_of(response) == "store-away"
-            assert response.headers["retry-after"] == "5"
+            assert 4 <= int(response.headers["retry-after"]) <= 6
 
 
 @asynccontextmanager

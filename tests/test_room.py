@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SECRET
 from tests.gates import eventually
 from waitroom import room as room_module
-from waitroom.decisions import Admitted, Decision, Held, Uncounted
+from waitroom.decisions import Admitted, AwayError, Decision, Held, Uncounted
 from waitroom.errors import StoreError
 from waitroom.room import PROOF_MS, WaitingRoom
 from waitroom.sessions import SKEW_MS
@@ -374,9 +374,12 @@ async def test_before_the_first_contact_everybody_is_held(tmp_path: Path) -> Non
             assert isinstance(decision.credential, Ticket if number else Proof)
             assert decision.new == (number is None), "P4: nothing replaces a ticket"
         assert await room.decide_uncounted(None) is None
-        for call in (room.join(None), room.stand(TICKET), room.leave(TICKET)):
+        for call in (room.stand(TICKET), room.leave(TICKET)):
             with pytest.raises(StoreError):
                 await call
+        with pytest.raises(AwayError) as away:
+            await room.join(None)
+        assert isinstance(away.value.held.credential, Proof)
         now = room.snapshot.now()
         good = Pass(1, TICKET.epoch, 5, "id", now, now + 60_000, 60_000, 0)
         assert admitted(await room.decide(good)).latest == good, "P6"

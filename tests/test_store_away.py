@@ -109,7 +109,7 @@ async def test_p6_the_store_goes_and_comes_back(box: Box, goes: Any, comes: Any)
             assert (await stranger.get("/", headers=IMAGE)).status_code == 503
             told = (await stranger.post("/", headers={"Accept": "application/json"})).json()
             assert told["title"].startswith("The store is away.")
-            assert page_data(await stranger.post("/"))["kind"] == "unsent"
+            assert page_data(await stranger.post("/", headers={"Accept": "text/html"}))["kind"] == "unsent"
             assert (await stranger.get(f"{API}/window")).json()["state"] == "away"
             for client, method, route in (
                 (stranger, "POST", "join"),
