@@ -17,6 +17,9 @@
   const SPEAK_GAP = 60 * SECOND;
   const SLOWER = 120 * SECOND; // for this long it is said why a wait has grown
   const COOKIE_ROUND = 30 * SECOND; // first pages again and again within this time: the cookie does not come back
+  const TRIES = 2; // failures after which the page asks another way
+  const HOME = 300 * SECOND; // how often one that asks another way tries the usual one again
+  const RELOADS = 30 * SECOND; // between two reloads where no way of asking works
   const COOKIE_ROUNDS = 2; // once again is no proof: one can have been in and out between them
 
   // -- words ---------------------------------------------------------------------------------------
@@ -59,7 +62,7 @@
 
   function showTime(date) {
     const clock = $("updated");
-    if (!clock) return;
+    if (!clock || !date) return;
     clock.dateTime = date.toISOString();
     clock.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   }
@@ -96,11 +99,53 @@
   function reload() {
     done = true;
     const rest = within("reload", RELOAD_GAP) ? RELOAD_GAP - (Date.now() - recall("reload")) : 0;
-    setTimeout(() => {
+    setTimeout(async () => {
       remember("reload", Date.now());
-      location.reload();
+      await dropCopies().catch(() => {});
+      if (isKept) loadElsewhere();
+      else location.reload();
     }, rest);
   }
+
+  // A service worker that answers from its caches would show this page for ever. Of those the gate's pages are taken
+  // out, and nothing else: no page of a site is both `no-store` and kept.
+  async function dropCopies() {
+    if (!self.caches || !navigator.serviceWorker?.controller) return;
+    for (const name of await caches.keys()) {
+      const cache = await caches.open(name);
+      for (const request of await cache.keys()) {
+        const kept = await cache.match(request, { ignoreVary: true });
+        const isOurs = kept?.headers.get("x-robots-tag") === "noindex" && kept.headers.get("vary") === "Cookie, Accept";
+        if (isOurs) await cache.delete(request, { ignoreVary: true });
+      }
+    }
+  }
+
+  // The same page at an address under which nobody has kept a copy.
+  function loadElsewhere() {
+    const url = new URL(location.href);
+    url.searchParams.set("waitroom", Date.now().toString(36));
+    location.replace(url);
+  }
+
+  // -- the time of what is told ----------------------------------------------------------------------
+
+  // By the store's clock, which runs as the browser does; how far ahead it is, is the most that was seen.
+  let lead = page.made - performance.now();
+  let isKept = page.made < recall("seen") - page.stale_seconds * SECOND;
+
+  // The time of an answer; raises where it is older than it can be, so that it was kept on the way. `since` is
+  // when it was asked for.
+  function dated({ at }, since) {
+    if (typeof at !== "number") return null;
+    lead = Math.max(lead, at - performance.now());
+    if (since + lead - at > page.stale_seconds * SECOND) throw new Stale();
+    if (at > (recall("seen") || 0)) remember("seen", at);
+    return new Date(at);
+  }
+
+  class Stale extends Error {}
+  class Refused extends Error {} // answered, but not by the gate
 
   // -- speaking ------------------------------------------------------------------------------------
 
@@ -168,6 +213,12 @@
     walk.classList.add("step");
   }
 
+  // Whose cookie is gone would come back as a newcomer; asking sets it again.
+  async function takeTurn() {
+    await askStatus().catch(() => {}); // the page will tell
+    if (!done) comeIn();
+  }
+
   function comeIn() {
     document.title = live.title_called;
     put("heading", live.called);
@@ -197,56 +248,135 @@
     lookIn(Math.max(0, lookedAt + LOOK_GAP - Date.now()) / SECOND);
   }
 
-  async function ask(route, options) {
+  async function ask(route, { query = "", ...options } = {}) {
     const patience = new AbortController();
     const giveUp = setTimeout(() => patience.abort(), GIVE_UP);
     try {
-      const url = `${page.base}${route}?room=${encodeURIComponent(page.room)}`;
+      const url = `${page.base}${route}?room=${encodeURIComponent(page.room)}${query}`;
       const answer = await fetch(url, { signal: patience.signal, ...options });
+      const type = answer.headers.get("content-type") || "";
+      const at = Number(answer.headers.get("waitroom-at")) || undefined;
       // A ticket that is no longer known is an answer as well: there is another page for it.
-      if (answer.status === 401) return { status: "unknown" };
-      if (!answer.ok) throw new Error(answer.status);
-      return answer.status === 204 ? null : await answer.json();
+      if (answer.status === 401 && type.includes("json")) return { ...(await answer.json()), status: "unknown", at };
+      if (answer.status === 204) return null;
+      if (answer.type === "opaqueredirect" || (answer.status < 500 && !type.includes("json"))) throw new Refused();
+      if (!answer.ok) throw answer.status < 500 ? new Refused() : new Error(answer.status);
+      return { at, ...(await answer.json()) };
     } finally {
       clearTimeout(giveUp);
     }
   }
 
-  const askWindow = () => ask("/window", { credentials: "omit" });
-  const askStatus = () => ask("/status", { credentials: "same-origin", cache: "no-store" });
+  const unique = () => `&at=${Date.now().toString(36)}`;
+
+  // Asks for this visitor. Where the cookie is gone the page still has the ticket: the answer sets the cookie again.
+  async function askStatus() {
+    const since = performance.now();
+    const options = { credentials: "same-origin", cache: "no-store" };
+    let mine = await ask("/status", options);
+    if (mine.status === "unknown" && !mine.cookie && page.ticket)
+      mine = await ask("/status", { ...options, query: unique(), headers: { "Waitroom-Pass": page.ticket } });
+    if (typeof mine.status !== "string") throw new Refused();
+    return { ...mine, time: dated(mine, since) };
+  }
+
+  async function askWindow(options) {
+    const since = performance.now();
+    const room = await ask("/window", options);
+    if (typeof room.state !== "string") throw new Refused();
+    return { ...room, time: dated(room, since) };
+  }
+
+  // The usual way first, which a cache may answer; then those for what may stand in front: what wants a cookie of
+  // everybody, what keeps answers too long, what lets through nothing that is the same for all.
+  const WAYS = [
+    () => askWindow({ credentials: "omit", redirect: "manual" }),
+    () => askWindow({ credentials: "same-origin" }),
+    () => askWindow({ credentials: "same-origin", cache: "no-store", query: unique() }),
+    null, // by /status
+  ];
+  let way = Math.min(recall("way") || 0, WAYS.length - 1);
+  let tries = 0;
+  let refused = false;
+  let homeAt = 0;
+
+  function useWay(next) {
+    way = next;
+    tries = 0;
+    remember("way", way);
+  }
+
+  async function askRoom() {
+    if (way > 0 && Date.now() >= homeAt) {
+      homeAt = Date.now() + HOME;
+      try {
+        const room = await WAYS[0]();
+        useWay(0);
+        return room;
+      } catch {
+        // it goes on as before
+      }
+    }
+    return WAYS[way] ? await WAYS[way]() : null;
+  }
+
+  function askOtherwise(error) {
+    refused ||= error instanceof Refused || error instanceof Stale;
+    tries += 1;
+    if (error instanceof Stale && way < 2) useWay(2);
+    else if (tries < TRIES) return;
+    else if (way < WAYS.length - 1) useWay(way + 1);
+    else {
+      useWay(0);
+      // Only where something answers: a page that is loaded again from nobody is lost.
+      if (refused && !within("reload", Math.max(RELOADS, interval * SECOND))) reload();
+      refused = false;
+    }
+    homeAt = Date.now() + (way ? HOME : 0);
+  }
 
   async function look() {
     if (asking || done) return;
     asking = true;
     lookedAt = Date.now();
+    let again = false;
     try {
       const word = kind === "door" ? await lookAtDoor() : await lookAtLine();
       failures = word && !(word in ends) ? failures + 1 : 0;
+      tries = 0;
+      refused = false;
       if (!done) setWord(word);
-    } catch {
-      failures += 1;
-      if (!done) setWord(page.number === null ? live.lost_unnumbered : live.lost);
+    } catch (error) {
+      const before = way;
+      askOtherwise(error);
+      again = error instanceof Refused || error instanceof Stale;
+      if (!again) failures += 1;
+      if (!done && (!again || way <= before)) setWord(page.number === null ? live.lost_unnumbered : live.lost);
     }
     asking = false;
-    // Doubling from the usual interval, anywhere in it: a crowd that lost the server comes back thinly spread.
-    lookIn(failures ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(interval));
+    // Doubling from the usual interval, anywhere in it: a crowd that lost the server comes back thinly spread. Where
+    // something has answered, if not the gate, another way is tried after the usual time.
+    lookIn(
+      failures && !again ? Math.max(1, Math.random() * bounded(interval * 2 ** failures)) : jittered(bounded(interval)),
+    );
   }
 
   // Both answer the word to show when the line cannot be seen, stands still or has become slower, else "".
 
   async function lookAtLine() {
-    const room = await askWindow();
+    const room = await askRoom();
+    if (!room) return await lookAtStatus();
     if (room.state === "away") return kind === "away" ? "" : live.away;
     if (done) return "";
     if (kind === "away") reload();
     else if (room.epoch !== page.epoch || room.state === "settling") await lookAtStatus();
     else if (typeof room.called !== "number") throw new Error("no line");
-    else if (room.called >= page.number) comeIn();
+    else if (room.called >= page.number) await takeTurn();
     else {
       const count = page.number - room.called - 1;
       showPlace(count, estimate(count, room.rate_per_minute));
       showProgress(room.called);
-      showTime(new Date());
+      showTime(room.time);
       interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));
     }
     if (room.state === "settling") return live.settling;
@@ -261,7 +391,7 @@
     else if (mine.status !== "waiting") reload();
     else {
       interval = bounded(mine.poll_after);
-      showTime(new Date());
+      showTime(mine.time);
     }
     return "";
   }
@@ -269,14 +399,16 @@
   // The store has lost something, or the line went on in another epoch: asking reports this place.
   async function lookAtStatus() {
     const mine = await askStatus();
-    if (done) return;
-    if (mine.status === "active") comeIn();
+    if (done) return "";
+    if (kind === "away") reload();
+    else if (mine.status === "active") comeIn();
     else if (mine.status !== "waiting") reload();
     else {
       showPlace(mine.ahead, mine.eta_seconds);
-      showTime(new Date());
+      showTime(mine.time);
       interval = bounded(mine.poll_after);
     }
+    return "";
   }
 
   // -- leaving -------------------------------------------------------------------------------------
@@ -312,15 +444,27 @@
 
   // -- the first page ------------------------------------------------------------------------------
 
-  function fetchNumber() {
+  async function fetchNumber() {
     const rounds = within("first", COOKIE_ROUND) ? (recall("rounds") || 0) + 1 : 0;
     remember("rounds", rounds);
-    if (navigator.cookieEnabled === false || rounds >= COOKIE_ROUNDS) {
+    if (navigator.cookieEnabled === false) {
       swap("cookies");
       return;
     }
+    if (rounds) {
+      // Either no cookie comes back, or this is a copy that somebody has kept: the gate knows which.
+      const since = performance.now();
+      const told = await ask("/status", { credentials: "same-origin", cache: "no-store", query: unique() }).catch(() => ({}));
+      const age = typeof told.at === "number" ? told.at - page.made : 0;
+      isKept = told.cookie || (told.status || "unknown") !== "unknown" || age > page.stale_seconds * SECOND + since;
+      if (rounds >= COOKIE_ROUNDS && told.cookie === false && !isKept) {
+        swap("cookies");
+        return;
+      }
+    }
     remember("first", Date.now());
-    setTimeout(() => location.reload(), 100);
+    if (rounds) reload();
+    else setTimeout(() => location.reload(), 100);
   }
 
   // -- beginning -----------------------------------------------------------------------------------

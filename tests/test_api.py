@@ -1,6 +1,7 @@
 """The routes below the prefix, for browsers and for clients with a token alike."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ async def test_a_life_with_a_token_alone(settings: Make) -> None:
         assert polled.status_code == 200
         assert told(polled).keys() == PLACE
         assert polled.headers["retry-after"] == str(told(polled)["poll_after"])
+        assert abs(int(polled.headers["waitroom-at"]) / 1000 - time.time()) < 60
         assert "set-cookie" not in polled.headers
         assert not is_inside(await app.get("/", headers=ticket))
         app.cookies.clear()
@@ -263,6 +265,7 @@ async def test_window_is_the_same_for_all_and_free_of_cookies(settings: Make) ->
         assert "set-cookie" not in response.headers
         fields = told(response)
         assert fields.pop("epoch")
+        assert abs(fields.pop("at") / 1000 - time.time()) < 60
         assert fields == {
             "room": settings().room,
             "state": "queueing",
@@ -447,3 +450,38 @@ async def test_one_at_the_door_waits_with_nobody_ahead(settings: Make) -> None:
             assert (fields["status"], fields["number"], fields["ahead"]) == ("waiting", 1, 0)
         await guest.delete(f"{API}/ticket")
         assert told(await late.get(f"{API}/status", headers=ticket))["status"] == "active"
+
+
+async def test_p4_a_page_that_presents_its_ticket_gets_its_cookie_again(settings: Make) -> None:
+    """Only one of this very site, and only where the cookie is gone; programs keep what they have themselves."""
+    async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
+        await session(guest)
+        async with client_of(gate) as client:
+            fields = told(await client.post(f"{API}/join"))
+            mine, kept = {"Waitroom-Pass": fields["ticket"]}, dict(client.cookies)
+        for headers, cookies, heals in (
+            (mine, {}, True),
+            (mine | {"Sec-Fetch-Site": "same-origin"}, {}, True),
+            (mine | {"Sec-Fetch-Site": "same-origin"}, {"other": "1"}, True),
+            (mine | {"Sec-Fetch-Site": "cross-site"}, {}, False),
+            (mine, kept, False),
+            (bearer(fields["ticket"]), {}, False),
+            ({}, kept, False),
+        ):
+            async with client_of(gate, cookies=cookies) as client:
+                asked = await client.get(f"{API}/status", headers=headers)
+                assert (told(asked)["number"], "set-cookie" in asked.headers) == (2, heals), headers
+                if heals:
+                    assert told(await client.get(f"{API}/status"))["number"] == 2
+
+
+async def test_who_has_no_ticket_is_told_whether_a_cookie_came(settings: Make) -> None:
+    """By it the first page knows a browser that sends no cookies back from a copy that somebody keeps."""
+    async with gated(site, settings=settings()) as gate, client_of(gate) as client:
+        proof = Tokens([SECRET], settings().room).sign(Proof(new_id(), 1))
+        for token, is_carried in (("", False), (proof, True)):
+            client.cookies.clear()
+            cookie = {"Cookie": f"waitroom-{settings().room}={token}"} if token else {}
+            unknown = await client.get(f"{API}/status", headers=cookie)
+            assert (problem_of(unknown), unknown.json()["cookie"]) == ("no-ticket", is_carried)
+            assert abs(int(unknown.headers["waitroom-at"]) / 1000 - time.time()) < 60

@@ -277,3 +277,12 @@ def test_urls_of_several_origins_are_told_where_a_redirect_belongs() -> None:
 def test_without_urls_it_asks_for_them() -> None:
     (finding,) = check_settings(ROOMS, [], "10.0.0.1")
     assert (finding.level, finding.about) == ("note", "URLs")
+
+
+def test_a_page_with_status_200_is_warned_of() -> None:
+    assert [finding for finding in found(only()) if finding.about == "WAITROOM_STATUS_CODE"] == []
+    (finding,) = [
+        finding for finding in found(only(status_code=200)) if finding.about == "WAITROOM_STATUS_CODE"
+    ]
+    assert finding.level == "warning"
+    assert "may keep the page with status 200" in finding.message

@@ -30,6 +30,7 @@ from tests.sites import site
 from waitroom.decisions import Visitor
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.release import CLEARING
 from waitroom.settings import Settings
 from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 
@@ -524,6 +525,32 @@ async def test_the_site_frees_the_slot_with_its_response(settings: Make, command
             told = (await copy.get(f"{API}/status", headers=bearer(token))).json()
             assert told["status"] == "expired"
             assert (await window(copy))["inside"] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "is_released"),
+    [
+        ('"cookies"', True),
+        ('"cache", "Cookies"', True),
+        ('"*"', True),
+        ('"cache", "storage"', False),
+        ('"clientHints"', False),
+    ],
+)
+async def test_whose_cookies_the_site_clears_gives_the_slot_back(
+    settings: Make, told: str, is_released: bool
+) -> None:
+    """P1: browsers drop the pass with the rest, also one that comes in this very response."""
+
+    async def clears(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(CLEARING, told.encode())]})
+        await send({"type": "http.response.body", "body": b"signed out"})
+
+    async with gated(clears, settings=settings(capacity=1)) as gate, client_of(gate) as client:
+        await session(client)
+        response = await client.get("/sign-out")
+        assert response.headers["clear-site-data"] == told, "the site's own header goes on to the browser"
+        assert (await window(client))["inside"] == (0 if is_released else 1)
 
 
 async def test_release_works_on_an_unprotected_path_and_without_a_session(settings: Make) -> None:

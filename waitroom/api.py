@@ -20,7 +20,7 @@ from waitroom.answers import (
 from waitroom.carried import Carried
 from waitroom.challenges import CHALLENGE_SECONDS, worker
 from waitroom.clients import SOLUTION, Clients
-from waitroom.cookies import Cookies, Scope
+from waitroom.cookies import HEADER, Cookies, Scope
 from waitroom.cors import Cors
 from waitroom.decisions import AwayError, Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
@@ -32,6 +32,8 @@ from waitroom.window import Place, Window, poll_seconds
 TOO_BUSY = [too_busy(seconds) for seconds in BUSY_SECONDS]
 FOR_A_SECOND = public_headers(1)
 FOR_A_DAY = public_headers(86_400)
+AT = b"waitroom-at"
+"""The header that says as of when `/status` answers, by the store's clock in milliseconds since 1970."""
 
 
 def place_members(room: str, place: Place) -> str:
@@ -63,7 +65,7 @@ class Api:
         self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
         self.carried: Carried = Carried(room, cookies)
-        self._told: tuple[Window, bool, Answer] | None = None
+        self._told: tuple[Window, tuple[bool, int], Answer] | None = None
 
     def asker(self, scope: Scope) -> Asker:
         """Tell who sends a request, where that matters."""
@@ -96,9 +98,27 @@ class Api:
         credential = await self.carried.read(scope)
         if credential is None or isinstance(credential, Proof):
             challenge = [(b"www-authenticate", b'Bearer realm="waitroom"')]
-            return problem(401, "no-ticket", "A valid ticket or pass is needed.", extra=challenge)
+            # The page asks whether its browser sends cookies back, and how old its copy is.
+            extra = [*challenge, (AT, b"%d" % self.room.snapshot.now())]
+            fields = {"cookie": credential is not None}
+            return problem(401, "no-ticket", "A valid ticket or pass is needed.", fields, extra)
         standing = await self.room.stand(credential)
-        return self._tell(scope, standing, 200, None)
+        told = self._tell(scope, standing, 200, None)
+        extra = [(AT, b"%d" % self.room.snapshot.read_at())]
+        if (
+            isinstance(credential, Ticket)
+            and standing.place.status == "waiting"
+            and self._lacks_cookie(scope)
+        ):
+            extra.append(self._cookies.set(scope, self.room.tokens.sign(credential), credential))
+        return told.with_headers(extra)
+
+    def _lacks_cookie(self, scope: Scope) -> bool:
+        """Tell whether a page of this very site presents by header what its cookie should have carried."""
+        named = by_name(scope)
+        if HEADER not in named or named.get(b"sec-fetch-site", b"same-origin") != b"same-origin":
+            return False
+        return self._cookies.names[0] not in named.get(b"cookie", b"")
 
     def _tell(self, scope: Scope, standing: Standing, status: int, ticket: Ticket | None) -> Answer:
         """Tell where somebody stands; what is in the `ticket`, too, and in the pass of who is inside."""
@@ -167,12 +187,13 @@ class Api:
         window, is_away = snapshot.window, snapshot.away_since is not None
         if window is None:
             return store_away()
-        # The same for everyone, until the store is read again.
-        if self._told is None or self._told[0] is not window or self._told[1] is not is_away:
-            self._told = window, is_away, self._tell_window(window, is_away)
+        # The same for everyone, until the store is read again; what is said of its absence is of this second.
+        at = snapshot.now() // 1000 * 1000 if is_away else window.at
+        if self._told is None or self._told[0] is not window or self._told[1] != (is_away, at):
+            self._told = window, (is_away, at), self._tell_window(window, is_away, at)
         return self._told[2]
 
-    def _tell_window(self, window: Window, is_away: bool) -> Answer:
+    def _tell_window(self, window: Window, is_away: bool, at: int) -> Answer:
         rate = window.rate_per_minute
         settings = self.room.settings
         fields = {
@@ -187,6 +208,7 @@ class Api:
             "capacity": settings.capacity,
             "rate_per_minute": None if rate is None else round(rate, 1),
             "poll_after": round(poll_seconds(0, rate, settings.tempo)),
+            "at": at,
         }
         return answer(200, json.dumps(fields).encode(), JSON, common=FOR_A_SECOND)
 

@@ -133,11 +133,21 @@ def _trusted_proxies(settings: Settings) -> Told:
     return None
 
 
+def _status_code(settings: Settings) -> Told:
+    if settings.status_code != 200:
+        return None
+    return "warning", (
+        "a service worker or a cache in front may keep the page with status 200 as if it were the site's own and show "
+        "it for ever: 503 says what it is"
+    )
+
+
 LOOKS: dict[str, Callable[[Settings], Told]] = {
     "templates": _templates,
     "secret": _secret,
     "cookie_domain": _cookie_domain,
     "trusted_proxies": _trusted_proxies,
+    "status_code": _status_code,
 }
 
 

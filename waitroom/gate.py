@@ -30,6 +30,8 @@ from waitroom.speaking import in_words_of, is_for_a_range
 from waitroom.tickets import Credential, Pass, Ticket
 
 HTML = b"text/html; charset=utf-8"
+STALE_SECONDS = 15
+"""By how much what a page is told may be older than what it knows: a cache may keep it that long and no longer."""
 TRY_AGAIN_LATER = 1013
 """WebSocket close code: the server is overloaded (IANA's registry)."""
 
@@ -47,7 +49,9 @@ class Gate:
         self.room: WaitingRoom = WaitingRoom(settings)
         self.cookies: Cookies = Cookies(settings, self.room.counters)
         self._pages = Pages(settings.templates)
-        self._facts = Facts(settings.room, settings.active_seconds, settings.tempo)
+        self._facts = Facts(
+            settings.room, settings.active_seconds, settings.tempo, STALE_SECONDS + 2 * settings.sync_seconds
+        )
         busy_headers = private_headers(csp=self._pages.busy_csp.encode())
         self._busy_pages, self._busy_unsent = [], []
         for each in BUSY_SECONDS:
@@ -252,6 +256,7 @@ class Gate:
             missed=credential is not None and credential.missed,
             base=scope.get("root_path", "").rstrip("/") + self.settings.prefix,
             updated_at=self.room.snapshot.read_at(),
+            token=self.room.tokens.sign(ticket) if ticket else "",
         )
 
     def _turn_away(self, scope: Scope, kind: Kind) -> Answer:

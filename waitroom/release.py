@@ -1,4 +1,8 @@
-"""What the site says to the gate in the headers of its responses: `Waitroom-Command: release`."""
+"""What the site says to the gate in the headers of its responses: `Waitroom-Command: release`.
+
+`Clear-Site-Data` for cookies says the same: browsers obey it after they have taken the cookies of that very response,
+so that none could be set that stays.
+"""
 
 from starlette.types import Message
 
@@ -6,6 +10,8 @@ from waitroom.answers import Extra
 
 COMMAND = b"waitroom-command"
 RELEASE = b"release"
+CLEARING = b"clear-site-data"
+CLEARED = (b'"cookies"', b'"*"')
 
 
 def headers_of(message: Message) -> Extra:
@@ -15,16 +21,21 @@ def headers_of(message: Message) -> Extra:
 
 
 def has_command(headers: Extra) -> bool:
-    """Tell whether a response says anything to the gate."""
+    """Tell whether a response may say anything to the gate."""
     for name, _ in headers:  # noqa: SIM110  # any() would cost as much again, in each request
-        if len(name) == len(COMMAND) and name.lower() == COMMAND:
+        if 15 <= len(name) <= 16 and name.lower() in (COMMAND, CLEARING):
             return True
     return False
 
 
 def is_release(headers: Extra) -> bool:
     """Tell whether a response releases its visitor."""
-    return any(name.lower() == COMMAND and value.strip().lower() == RELEASE for name, value in headers)
+    return any(
+        value.strip().lower() == RELEASE
+        if (lowered := name.lower()) == COMMAND
+        else lowered == CLEARING and any(kind.strip().lower() in CLEARED for kind in value.split(b","))
+        for name, value in headers
+    )
 
 
 def without_command(headers: Extra) -> Extra:

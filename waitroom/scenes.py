@@ -28,6 +28,8 @@ class Facts:
     kept_seconds: float
     """How long the place is kept once the turn has come."""
     tempo: Tempo
+    stale_seconds: float = 16
+    """What is older than this is a kept copy: nothing of the gate's own takes so long."""
 
 
 class Scene(NamedTuple):
@@ -48,6 +50,8 @@ class Scene(NamedTuple):
     """The path below which the gate's own routes are, such as `/_waitroom`."""
     updated_at: int
     """As of when the counts are, in milliseconds since 1970."""
+    token: str = ""
+    """This visitor's ticket, for the page to present should the browser lose the cookie."""
 
 
 def view(scene: Scene, messages: Messages, shown: Mapping[str, Any], data: Any) -> dict[str, Any]:
@@ -125,7 +129,8 @@ def visitor_members(scene: Scene) -> str:
     number = "null" if place.number is None else place.number
     longest = "null" if place.eta is None else place.eta.high
     return (
-        f'"number": {number}, "start": {scene.start}, "poll_after": {place.poll_after}, "longest": {longest}'
+        f'"number": {number}, "start": {scene.start}, "poll_after": {place.poll_after}, "longest": {longest}, '
+        f'"made": {scene.updated_at}, "ticket": "{scene.token}"'
     )
 
 
@@ -138,6 +143,7 @@ def room_data(scene: Scene, messages: Messages) -> dict[str, Any]:
         **told,
         "pace": scene.place.pace if scene.kind == "waiting" else "steady",
         "epoch": scene.epoch,
+        "stale_seconds": scene.facts.stale_seconds,
         "longest_poll": scene.facts.tempo.longest_poll,
         "seconds_per_call": scene.facts.tempo.seconds_per_call,
         "burst_seconds": scene.facts.tempo.burst_seconds,
