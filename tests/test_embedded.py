@@ -438,9 +438,9 @@ def test_a_server_is_kept_from_one_worker_to_the_next(place: Path, measured: Non
         with closing(share(owner=supervisor.pid)) as server, client(server) as redis:
             family = Family(server.url)
             redis.set("line", "stands")
+        until(lambda: family.watcher not in children_of(family.keeper), "the gap is noticed")
         with closing(share(owner=supervisor.pid)) as server, client(server) as redis:
             assert redis.get("line") == b"stands"
-            until(lambda: family.watcher not in children_of(family.keeper), "the gap is noticed")
             until(lambda: len(children_of(family.keeper)) == 2, "and its end")
         supervisor.communicate(b"\n")
     until(family.is_gone, "nothing outlives the supervisor")

@@ -18,6 +18,7 @@ before it removes anything; `keeper.lock` is the keeper's for its whole life, so
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import sys
 import time
@@ -108,9 +109,15 @@ def is_used_again(users: int, owner: int, gap: float) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether this user has such a process; 0 is none."""
+    """Return whether there is such a process; 0 is none, and one that has ended is none, waited for or not."""
     with suppress(OSError):
-        if pid:
+        if pid and sys.platform == "linux":
+            ended = os.pidfd_open(pid)
+            try:
+                return not select.select([ended], [], [], 0)[0]
+            finally:
+                os.close(ended)
+        if pid:  # pragma: no cover - elsewhere one that nobody has waited for counts for a minute
             os.kill(pid, 0)
             return True
     return False
