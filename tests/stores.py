@@ -140,6 +140,17 @@ class Box:
         os.kill(self._pid, number)
 
 
+@contextmanager
+def box(folder: Path, *flags: str) -> Iterator[Box]:
+    """Have such a machine until the block ends; a test may stop and start it meanwhile."""
+    machine = Box(folder, *flags)
+    machine.start()
+    try:
+        yield machine
+    finally:
+        machine.stop()
+
+
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 

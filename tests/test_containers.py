@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, free_port, is_inside, join, page_data, started
 from tests.images import ROOT, TOOLS, Image, instructions, only, stages, variables
+from tests.nginx import nginx
 from tests.visits import visitor
 from tests.waiting import until
 from waitroom import __version__
@@ -167,10 +167,10 @@ def test_two_replicas_stand_behind_one_port() -> None:
     assert SERVICES["gate"]["deploy"]["replicas"] == 2
     assert SERVICES["gate"]["image"] == f"waitroom:{__version__}"
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
-    listens = re.search(r"listen (\d+);", NGINX)
+    listens = re.search(r"listen (\d+);", SHIPPED)
     assert listens is not None
     assert SERVICES["proxy"]["ports"] == [f"127.0.0.1:8000:{listens[1]}"]
-    assert "server gate:8000;" in NGINX
+    assert "server gate:8000;" in SHIPPED
     assert only(stages()[-1], "EXPOSE") == "8000"
 
 
@@ -205,21 +205,19 @@ def test_its_store_keeps_everything(tmp_path: Path) -> None:
 
 # -- the load balancer ----------------------------------------------------------------------------
 
-NGINX = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
+SHIPPED = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
 
 
 @contextmanager
-def balanced(folder: Path, *gates: Server) -> Iterator[str]:
+def balanced(*gates: Server) -> Iterator[str]:
     """A real nginx with the shipped configuration; only addresses and folders are others."""
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if binary is None:
-        stores.missing("nginx")
-    port = free_port()
     servers = " ".join(f"server {gate.url.removeprefix('http://')};" for gate in gates)
-    config = NGINX.replace("server gate:8000;", servers).replace("listen 8000;", f"listen 127.0.0.1:{port};")
-    Path(folder, "nginx.conf").write_text(config.replace("/tmp/", f"{folder}/"))
-    command = [str(binary), "-e", "stderr", "-g", "daemon off;", "-c", f"{folder}/nginx.conf"]
-    with started(command, {}, port) as server:
+
+    def configured(folder: str, port: int) -> str:
+        config = SHIPPED.replace("server gate:8000;", servers)
+        return config.replace("listen 8000;", f"listen 127.0.0.1:{port};").replace("/tmp/", f"{folder}/")
+
+    with nginx(configured) as server:
         yield server.url
 
 
@@ -240,11 +238,11 @@ def replica(store_url: str, room: str) -> Iterator[Server]:
 
 
 def test_behind_it_a_visitor_keeps_its_place_whichever_replica_answers(
-    replicas: list[Server], tmp_path: Path
+    replicas: list[Server],
 ) -> None:
     """And 503 is an answer: it is neither asked for a second time nor held against the replica."""
     with (
-        balanced(tmp_path, *replicas) as url,
+        balanced(*replicas) as url,
         httpx.Client(base_url=url, timeout=DEADLINE_SECONDS) as inside,
         httpx.Client(base_url=url, timeout=DEADLINE_SECONDS) as waiting,
     ):

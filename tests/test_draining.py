@@ -2,21 +2,18 @@
 
 import asyncio
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests import stores
+from tests import nginx
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, client_of, free_port, gated, serving, started
+from tests.gates import API, DEADLINE_SECONDS, Server, client_of, gated, serving
 from tests.sites import site
 from waitroom import draining
 from waitroom.answers import problem
@@ -25,30 +22,6 @@ from waitroom.errors import SettingsError
 from waitroom.settings import load
 
 MB = 1_000_000
-NGINX = """\
-pid {folder}/nginx.pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_max_body_size 100m;
-    upstream gates {{
-        {servers}
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://gates;
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-Proto $scheme;
-        }}
-    }}
-}}
-"""
 SERVERS = {
     "httptools": "uvicorn tests.sites:starlette_site --http httptools",
     "h11": "uvicorn tests.sites:starlette_site --http h11",
@@ -59,18 +32,13 @@ SERVERS = {
 
 @contextmanager
 def behind_nginx(gates: list[Server]) -> Iterator[Server]:
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if binary is None:
-        stores.missing("nginx")
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
-        Path(folder).chmod(0o755)  # as root nginx gives its workers to another user
-        servers = "\n".join(f"server {gate.url.removeprefix('http://')};" for gate in gates)
-        config = Path(folder, "nginx.conf")
-        config.write_text(NGINX.format(folder=folder, port=port, servers=servers))
-        command = [str(binary), "-e", "stderr", "-g", "daemon off;", "-c", str(config)]
-        with started(command, {}, port) as server:
-            yield server
+    servers = " ".join(f"server {gate.url.removeprefix('http://')};" for gate in gates)
+    upstream = f"client_max_body_size 100m;\nupstream gates {{ {servers} }}"
+    location = (
+        "proxy_pass http://gates;\nproxy_set_header Host $host;\nproxy_set_header X-Forwarded-Proto $scheme;"
+    )
+    with nginx.nginx(nginx.serving(upstream, location)) as server:
+        yield server
 
 
 def fill(server: Server) -> None:
@@ -99,15 +67,15 @@ def replicas(store_url: str) -> Iterator[list[Server]]:
 @pytest.mark.parametrize("path", ["/upload", f"{API}/join", f"{API}/no-such-route"])
 def test_uploads_into_a_full_room_take_nobody_down(replicas: list[Server], path: str, megabytes: int) -> None:
     def upload(_: int) -> int:
-        with httpx.Client(base_url=nginx.url, timeout=DEADLINE_SECONDS) as client:
+        with httpx.Client(base_url=front.url, timeout=DEADLINE_SECONDS) as client:
             return client.post(path, content=b"x" * megabytes * MB).status_code
 
-    with behind_nginx(replicas) as nginx, ThreadPoolExecutor(4) as crowd:
+    with behind_nginx(replicas) as front, ThreadPoolExecutor(4) as crowd:
         statuses = set(crowd.map(upload, range(8)))
-        others = {httpx.get(nginx.url, timeout=DEADLINE_SECONDS).status_code for _ in range(8)}
+        others = {httpx.get(front.url, timeout=DEADLINE_SECONDS).status_code for _ in range(8)}
     assert statuses <= {201, 404, 429, 503}, "the gate's own answer to each, never a 502"
     assert others == {503}, "those who come meanwhile get the waiting page"
-    assert "no live upstreams" not in nginx.said
+    assert "no live upstreams" not in front.said
 
 
 @pytest.mark.parametrize("server", SERVERS)

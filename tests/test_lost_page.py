@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests import stores
 from tests.gates import API
 from tests.shops import shop
 from tests.stores import Box
@@ -26,10 +27,8 @@ WATCH = """() => {
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    machine = Box(tmp_path)
-    machine.start()
-    yield machine
-    machine.stop()
+    with stores.box(tmp_path) as machine:
+        yield machine
 
 
 @pytest.fixture(autouse=True)

@@ -35,10 +35,8 @@ from waitroom.store import KEYS
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     """It keeps nothing on its disk."""
-    machine = Box(tmp_path)
-    machine.start()
-    yield machine
-    machine.stop()
+    with stores.box(tmp_path) as machine:
+        yield machine
 
 
 LOSS = "the store has lost something"

@@ -58,10 +58,8 @@ async def test_p1_p3_p4_p6_a_failover_that_lost_the_last_second(tmp_path: Path) 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    machine = Box(tmp_path)
-    machine.start()
-    yield machine
-    machine.stop()
+    with stores.box(tmp_path) as machine:
+        yield machine
 
 
 def read(client: Any) -> dict[str, bytes]:

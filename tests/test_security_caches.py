@@ -1,72 +1,31 @@
 """A careless shared cache in front of the gate: nobody ever gets another's page, number or cookie (P4, P8)."""
 
 import random
-import shutil
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, bearer, free_port, page_data, started, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, bearer, page_data, uvicorn
+from tests.nginx import cache
 from tests.waiting import until
 from waitroom.tickets import Tokens
 
 # Whatever may be kept is kept, for long, whoever asked for it: errors too, with the cookies that are in it, by the
 # address alone, and what is out of date is better than an error. `Cache-Control` is all that it listens to.
 CARELESS = """
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    proxy_cache_path {folder}/cache keys_zone=all:1m inactive=1h;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass {gate};
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_cache all;
-            proxy_cache_key $request_uri;
-            proxy_cache_valid 200 202 301 302 401 404 405 429 503 10m;
-            proxy_cache_valid any 10m;
-            proxy_ignore_headers Set-Cookie Vary;
-            proxy_cache_revalidate on;
-            proxy_cache_use_stale error timeout http_500 http_502 http_503 http_504;
-            add_header X-Cache $upstream_cache_status always;
-        }}
-    }}
-}}
+proxy_http_version 1.1;
+proxy_cache_key $request_uri;
+proxy_cache_valid 200 202 301 302 401 404 405 429 503 10m;
+proxy_cache_valid any 10m;
+proxy_ignore_headers Set-Cookie Vary;
+proxy_cache_revalidate on;
+proxy_cache_use_stale error timeout http_500 http_502 http_503 http_504;
 """
-
-
-@contextmanager
-def cached(gate: Server) -> Iterator[Server]:
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if binary is None:
-        stores.missing("nginx")
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
-        Path(folder).chmod(0o755)  # as root nginx gives its workers to another user
-        config = Path(folder, "nginx.conf")
-        config.write_text(CARELESS.format(folder=folder, port=port, gate=gate.url))
-        command = [str(binary), "-e", "stderr", "-g", "daemon off;", "-c", str(config)]
-        with started(command, {}, port) as server:
-            yield server
 
 
 @dataclass
@@ -150,11 +109,11 @@ def test_nobody_gets_anothers_page_number_or_cookie_from_a_cache(
     }
     with (
         uvicorn("tests.personal:personal_site", arguments=("--factory",), **settings) as gate,
-        cached(gate) as cache,
+        cache(gate, CARELESS) as front,
         ThreadPoolExecutor(VISITORS) as together,
     ):
         visitors = [
-            Someone(httpx.Client(base_url=cache.url, timeout=DEADLINE_SECONDS)) for _ in range(VISITORS)
+            Someone(httpx.Client(base_url=front.url, timeout=DEADLINE_SECONDS)) for _ in range(VISITORS)
         ]
         try:
             for someone in visitors[:INSIDE]:

@@ -1,46 +1,19 @@
 """`docs/gateways.md` on stale copies, with a real nginx: what replaces the waiting page, and what does not."""
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, free_port, started, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, Server, uvicorn
+from tests.nginx import cache
 from tests.packaged import ROOT
 from tests.waiting import until
 
-CACHE = """
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    proxy_cache_path {folder}/cache keys_zone=all:1m inactive=1h;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass {gate};
-            proxy_set_header Host $http_host;
-            proxy_cache all;
-            add_header X-Cache $upstream_cache_status always;
-            {settings}
-        }}
-    }}
-}}
-"""
 DOC = (ROOT / "docs" / "gateways.md").read_text("utf-8")
 (DOCUMENTED,) = re.findall(r"^## nginx\n\n```nginx\n(.*?)```", DOC, re.MULTILINE | re.DOTALL)
 PAGE = {"Accept": "text/html"}
@@ -49,18 +22,14 @@ KEPT = "inside, for all"
 
 
 @contextmanager
-def nginx(gate: Server, settings: str) -> Iterator[Server]:
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if binary is None:
-        stores.missing("nginx")
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="waitroom-test-") as folder:
-        Path(folder).chmod(0o755)  # as root nginx gives its workers to another user
-        config = Path(folder, "nginx.conf")
-        config.write_text(CACHE.format(folder=folder, port=port, gate=gate.url, settings=settings))
-        command = [str(binary), "-e", "stderr", "-g", "daemon off;", "-c", str(config)]
-        with started(command, {}, port) as server:
-            yield server
+def behind_a_cache(store_url: str, room: str, settings: str) -> Iterator[tuple[Server, Server]]:
+    """A gate with room for one, and the cache in front of it."""
+    site = "tests.sites:starlette_site"
+    with (
+        uvicorn(site, redis_url=store_url, secret=SECRET, room=room, capacity=1) as gate,
+        cache(gate, settings) as front,
+    ):
+        yield gate, front
 
 
 @pytest.mark.parametrize(
@@ -76,12 +45,9 @@ def test_what_an_old_copy_replaces(
     store_url: str, room: str, settings: str, path: str, replaced: bool
 ) -> None:
     with (
-        uvicorn(
-            "tests.sites:starlette_site", redis_url=store_url, secret=SECRET, room=room, capacity=1
-        ) as gate,
-        nginx(gate, settings) as cache,
-        httpx.Client(base_url=cache.url, timeout=DEADLINE_SECONDS, headers=PAGE) as first,
-        httpx.Client(base_url=cache.url, timeout=DEADLINE_SECONDS, headers=PAGE) as second,
+        behind_a_cache(store_url, room, settings) as (_, front),
+        httpx.Client(base_url=front.url, timeout=DEADLINE_SECONDS, headers=PAGE) as first,
+        httpx.Client(base_url=front.url, timeout=DEADLINE_SECONDS, headers=PAGE) as second,
     ):
         first.get("/")  # with the pass comes a page for one alone; the next is for all, and is kept
         until(lambda: first.get(path).headers["x-cache"] == "HIT")
@@ -108,11 +74,8 @@ def test_the_window_is_kept_no_longer_than_it_says(
     store_url: str, room: str, settings: str, fresh: bool
 ) -> None:
     with (
-        uvicorn(
-            "tests.sites:starlette_site", redis_url=store_url, secret=SECRET, room=room, capacity=1
-        ) as gate,
-        nginx(gate, settings) as cache,
-        httpx.Client(base_url=cache.url, timeout=DEADLINE_SECONDS) as client,
+        behind_a_cache(store_url, room, settings) as (gate, front),
+        httpx.Client(base_url=front.url, timeout=DEADLINE_SECONDS) as client,
     ):
         assert client.get(f"{API}/window").json()["issued"] == 0
         client.post(f"{API}/join")

@@ -46,10 +46,8 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     """It writes everything to its disk."""
-    machine = Box(tmp_path, *stores.DURABLE)
-    machine.start()
-    yield machine
-    machine.stop()
+    with stores.box(tmp_path, *stores.DURABLE) as machine:
+        yield machine
 
 
 @asynccontextmanager
