@@ -140,16 +140,16 @@ class Stripper:
                 return True
         return False
 
-    def strip(self, scope: Scope) -> Scope:
-        """Take the gate's credentials out of a request; the scope itself where it carries none."""
-        for header, value in scope["headers"]:
+    def strip(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Take the gate's credentials out of a request's headers; the very list where it carries none."""
+        for header, value in given:
             if self._is_ours(header, value):
-                return self._stripped(scope)
-        return scope
+                return self._stripped(given)
+        return given
 
-    def _stripped(self, scope: Scope) -> Scope:
+    def _stripped(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = []
-        for header, value in scope["headers"]:
+        for header, value in given:
             if header == b"cookie":
                 value = self._without_ours(value)
                 if not value:
@@ -157,7 +157,7 @@ class Stripper:
             elif header in OURS or _is_token(header, value):
                 continue
             headers.append((header, value))
-        return {**scope, "headers": headers}
+        return headers
 
     def _is_ours(self, header: bytes, value: bytes) -> bool:
         if header == b"cookie":

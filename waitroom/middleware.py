@@ -236,7 +236,7 @@ class WaitingRoomMiddleware:
     async def _site(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The site, which sees none of the gates' credentials."""
         given = scope["headers"]
-        scope["headers"] = self._stripper.strip(scope)["headers"]
+        scope["headers"] = self._stripper.strip(given)
         try:
             await self._app(scope, receive, send)
         finally:

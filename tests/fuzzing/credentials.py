@@ -156,7 +156,7 @@ def cookies(data: bytes) -> None:
             assert looks_like_token(token.encode("latin-1"))
             check_read(token)
         COOKIES.came_by_header(scope)
-        stripped = STRIPPER.strip(scope)
+        stripped = {**scope, "headers": STRIPPER.strip(scope["headers"])}
         check_only(scope, found, stripped)
         assert scope["headers"] == before
         for room in (COOKIES, OTHERS):
@@ -165,7 +165,7 @@ def cookies(data: bytes) -> None:
         ours = {name for room in (COOKIES, OTHERS) for name in room.names}
         kept = [pair for pair in pairs_of(before) if pair[0] not in ours]
         assert pairs_of(stripped["headers"]) == kept, "the site's own cookies"
-        assert STRIPPER.strip(stripped)["headers"] == stripped["headers"]
+        assert STRIPPER.strip(stripped["headers"]) == stripped["headers"]
 
 
 TOKEN_SEEDS = [
