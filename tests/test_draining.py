@@ -15,10 +15,11 @@ from tests import nginx
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, client_of, gated, serving
 from tests.sites import site
-from waitroom import draining
+from waitroom import WaitingRoomMiddleware, draining
 from waitroom.answers import problem
 from waitroom.draining import Draining
-from waitroom.errors import SettingsError
+from waitroom.errors import SettingsError, WaitroomError
+from waitroom.serving import _NoSite
 from waitroom.settings import load
 
 MB = 1_000_000
@@ -222,13 +223,28 @@ async def test_a_gate_that_could_not_be_set_up_reads_to_the_end_too(store_url: s
 
 
 def gated_wrongly() -> Any:
-    from waitroom import WaitingRoomMiddleware
-
     async def app(scope: Any, receive: Any, send: Any) -> None:
         gate = WaitingRoomMiddleware(site, capacity=0)
         await gate(scope, receive, send)
 
     return app
+
+
+@pytest.mark.parametrize("answers", ["not set up", "no site"])
+async def test_the_bound_is_for_all_requests_together(monkeypatch: pytest.MonkeyPatch, answers: str) -> None:
+    monkeypatch.setattr(draining, "MOST_AT_ONCE", 1)
+    app: Any = _NoSite(load(body_limit=10))
+    if answers == "not set up":
+        app = WaitingRoomMiddleware(site)
+        app._refusal = WaitroomError("wrong")
+    slow, other = Sender(content_length="9"), Sender(b"x", content_length="1")
+    slow.ends = False
+    first = asyncio.ensure_future(app(slow.scope, slow.receive, slow.send))
+    await asyncio.sleep(0)  # it has begun to read, and goes on until it is canceled
+    await app(other.scope, other.receive, other.send)
+    assert (b"connection", b"close") in other.sent[0]["headers"]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
 
 
 @pytest.mark.parametrize("size", ["10MB", "10 MB", "10000000", 10_000_000])

@@ -43,6 +43,7 @@ class WaitingRoomMiddleware:
     ) -> None:
         self._app = app
         self._bypass = bypass
+        self._draining = Draining()
         self._refusal: WaitroomError | None = None
         self._started = False
         self._until_the_loop_ends: AsyncGenerator[None, None] | None = None
@@ -146,7 +147,7 @@ class WaitingRoomMiddleware:
         if scope["type"] == "websocket":
             await deny(scope, receive, send, response)
         else:
-            await Draining().answer(response, scope, receive, send)
+            await self._draining.answer(response, scope, receive, send)
 
     # -- requests ---------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from waitroom.draining import Draining
 from waitroom.environment import handed_down
 from waitroom.middleware import WaitingRoomMiddleware
 from waitroom.rooms import load_rooms
+from waitroom.settings import Settings
 
 
 def gated_site() -> WaitingRoomMiddleware:
@@ -35,19 +36,20 @@ def made_site() -> WaitingRoomMiddleware:
 def service() -> WaitingRoomMiddleware:
     """Serve the routes with no site behind them, as `waitroom serve` does."""
     rooms = load_rooms(**handed_down()[1], service=True)
-    return WaitingRoomMiddleware(_NoSite(rooms[0].prefix), settings=rooms)
+    return WaitingRoomMiddleware(_NoSite(rooms[0]), settings=rooms)
 
 
 class _NoSite:
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.prefix
+        self._draining = Draining(settings.body_limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             response = problem(
                 404, "no-site", f"There is no site here; the routes are below {self._prefix}/."
             )
-            await Draining().answer(response, scope, receive, send)
+            await self._draining.answer(response, scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
