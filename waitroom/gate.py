@@ -21,7 +21,7 @@ from waitroom.pages import Pages
 from waitroom.refresh import refresh
 from waitroom.relay import Asked, asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_release, without_command
-from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.requests import Kind, Named, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.scenes import Facts, Scene
 from waitroom.scenes import Kind as Shown
@@ -94,10 +94,7 @@ class Gate:
             return
         credential = await self.carried.read(scope, glance)
         if self.room.busy.turns_away(credential):
-            told = self._turn_away(scope, kind)
-            if kind is Kind.SCRIPT:
-                told = in_words_of(scope, named, told)
-            await self.draining.answer(told, scope, receive, send)
+            await self._answer(self._turn_away(scope, kind), scope, kind, named, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
@@ -111,18 +108,24 @@ class Gate:
         else:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
-            latest = decision.latest
-            told = scope["headers"]
+            latest, must_tell = decision
+            headers = scope["headers"]
             await self.serve(
-                scope, told, receive, send, site, latest, credential, decision.must_tell, unseen, outermost
+                scope, headers, receive, send, site, latest, credential, must_tell, unseen, outermost
             )
         elif isinstance(decision, Uncounted):
             await beside([self], scope, receive, send, site, outermost)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
-            if kind is Kind.SCRIPT:
-                response = in_words_of(scope, named, response)
-            await self.draining.answer(self._cors.allow(scope, response), scope, receive, send)
+            await self._answer(self._cors.allow(scope, response), scope, kind, named, receive, send)
+
+    async def _answer(
+        self, response: Answer, scope: Scope, kind: Kind, named: Named, receive: Receive, send: Send
+    ) -> None:
+        """Send an answer of the gate's own, in words that its reader knows and after the whole request."""
+        if kind is Kind.SCRIPT:
+            response = in_words_of(scope, named, response)
+        await self.draining.answer(response, scope, receive, send)
 
     # -- a visitor who is let in ------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class Gate:
 
         Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
         """
-        asked = scope["method"], scope.get("scheme", "http"), scope["headers"]
+        asked = asked_of(scope)
         released = False
 
         def begin(message: Message) -> Awaitable[None]:
@@ -305,13 +308,13 @@ async def beside(
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_told(message: Message, kept: Extra) -> None:
-        is_released = is_release(kept)
+        seen, is_released = seen_as(asked), is_release(kept)
         if outermost:
             kept = without_command(kept)
         for gate in gates if is_released else ():
-            if session := await gate.session_of(seen_as(asked)):
+            if session := await gate.session_of(seen):
                 ended.append((gate, session))
-                kept = [*make_private(asked[0], kept), gate.cookies.clear(seen_as(asked))]
+                kept = [*make_private(asked[0], kept), gate.cookies.clear(seen)]
         await send({**message, "headers": kept})
 
     def begin(message: Message) -> Awaitable[None]:
