@@ -247,6 +247,14 @@ async def test_the_bound_is_for_all_requests_together(monkeypatch: pytest.Monkey
     await asyncio.gather(first, return_exceptions=True)
 
 
+async def test_a_gate_that_could_not_start_keeps_to_the_limit() -> None:
+    gate = WaitingRoomMiddleware(site, body_limit=10)
+    gate._refusal = WaitroomError("wrong")
+    async with client_of(gate) as client:
+        assert "connection" not in (await client.post("/", content=b"x" * 10)).headers
+        assert (await client.post("/", content=b"x" * 11)).headers["connection"] == "close"
+
+
 @pytest.mark.parametrize("size", ["10MB", "10 MB", "10000000", 10_000_000])
 def test_a_size_may_be_written_as_people_do(size: Any) -> None:
     assert load(body_limit=size).body_limit == 10_000_000

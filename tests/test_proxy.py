@@ -522,6 +522,21 @@ async def test_a_site_that_takes_no_connection(
             one.close()
 
 
+@pytest.mark.parametrize("path", ["/", "/free", "//"])
+async def test_an_upload_that_a_site_which_is_away_does_not_take_is_read_within_its_rooms_bound(
+    settings: Callable[..., Settings], room: str, path: str
+) -> None:
+    plain = settings(paths=("/",), exclude=("/free",), body_limit=20)
+    sale = settings(room=f"{room}-sale", paths=("/sale",), body_limit=10)
+    proxy = Proxy(f"http://127.0.0.1:{free_port()}", DEADLINE_SECONDS)
+    async with gated(proxy, settings=[plain, sale]) as gate, client_of(gate) as client:
+        for at, beyond in ((path, 21), ("/sale", 11)):
+            within = await client.post(at, content=b"x" * (beyond - 1))
+            assert (within.status_code, "connection" in within.headers) == (502, False)
+            too_long = await client.post(at, content=b"x" * beyond)
+            assert (too_long.status_code, too_long.headers["connection"]) == (502, "close")
+
+
 def test_a_site_that_speaks_tls(tmp_path: Path) -> None:
     """Its certificate is checked against the machine's authorities, in each worker."""
     authority = trustme.CA()

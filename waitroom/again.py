@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from waitroom.cookies import PASSED_HEADER, Scope
+from waitroom.draining import Draining
 from waitroom.room import WaitingRoom
 from waitroom.settings import Settings
 from waitroom.ways import Way
@@ -28,6 +29,7 @@ class HasSettings(Protocol):
 
     settings: Settings
     room: WaitingRoom
+    draining: Draining
 
 
 Gate = TypeVar("Gate", bound=HasSettings)
@@ -72,6 +74,12 @@ class Again(Generic[Gate]):
                     " give one of them another WAITROOM_ROOM, or this one takes every visitor for a new one",
                     room.room,
                 )
+
+
+def draining_of(scope: Scope) -> Draining | None:
+    """The draining of the gate that a request has passed, for a site of our own: one room has one bound."""
+    passed = [gate for way in _ways(scope) for gate in (*way.rooms, *way.owners)]
+    return passed[0].draining if passed else None
 
 
 def vouchers(scope: Scope, target: str) -> list[tuple[str, str]]:

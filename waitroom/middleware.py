@@ -63,6 +63,7 @@ class WaitingRoomMiddleware:
     def _set_up(self, rooms: Sequence[Settings]) -> None:
         areas = Areas([(settings.paths, settings.exclude) for settings in rooms])
         self._gates = [Gate(settings) for settings in rooms]
+        self._draining = self._gates[0].draining
         self._ways = Ways(rooms[0].prefix, areas, self._gates)
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
@@ -156,7 +157,7 @@ class WaitingRoomMiddleware:
         if way.route is not None:
             self._note_peer(scope, receive)
             response = await self._routes.answer(scope, way.route)
-            await self._gates[0].draining.answer(response, scope, receive, send)
+            await self._draining.answer(response, scope, receive, send)
             return
         if PASSED in scope:
             await self._http_again(scope, receive, send, way)

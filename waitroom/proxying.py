@@ -18,7 +18,7 @@ import aiohttp
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
-from waitroom.again import vouchers
+from waitroom.again import draining_of, vouchers
 from waitroom.answers import Answer, problem
 from waitroom.draining import Draining
 from waitroom.forwarding import are_sound, has_body, request_headers, response_headers, target_of
@@ -81,7 +81,7 @@ class Proxy:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = target_of(scope)
         if target is None:
-            await self._draining.answer(_not_a_path(), scope, receive, send)
+            await self._answer(_not_a_path(), scope, receive, send)
             return
         visit = _Visit(receive, self._seconds)
         try:
@@ -94,7 +94,11 @@ class Proxy:
             # Where the answer has begun, returning without its end makes the server cut the connection: the
             # visitor must not take a half for the whole.
             if not visit.answered:
-                await self._draining.answer(response, scope, visit.rest, send)
+                await self._answer(response, scope, visit.rest, send)
+
+    async def _answer(self, response: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in the site's place, within the bounds of the room whose gate stands in front."""
+        await (draining_of(scope) or self._draining).answer(response, scope, receive, send)
 
     async def _pass_on(self, scope: Scope, url: URL, visit: "_Visit", send: Send) -> None:
         uploads = has_body(scope)
