@@ -21,7 +21,7 @@ import httpx
 from starlette.types import ASGIApp, Message
 
 from tests.waiting import DEADLINE_SECONDS as DEADLINE_SECONDS
-from tests.waiting import end
+from tests.waiting import end, end_group
 from waitroom.middleware import WaitingRoomMiddleware
 
 API = "/_waitroom"
@@ -228,7 +228,9 @@ def started(
         log = Path(folder, "log")
         with log.open("wb") as out:
             env = {**os.environ, **environment}
-            process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
+            process = subprocess.Popen(
+                command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=cwd, process_group=0
+            )
         url = f"http{'s' if trust else ''}://127.0.0.1:{port}"
         server = Server(url, process, log, dict(environment), trust)
         try:
@@ -238,6 +240,7 @@ def started(
             try:
                 end(process)
             finally:
+                end_group(process.pid)
                 server.said = server.printed()
 
 

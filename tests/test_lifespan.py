@@ -228,6 +228,30 @@ async def test_a_site_that_dies_while_it_runs_is_logged_at_once(
     assert len(caplog.records) == 1
 
 
+async def test_a_site_that_says_that_it_dies_is_logged_at_once(
+    settings: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Starlette does for its own lifespan; what it says once it is asked to stop is the server's to log."""
+    failed = {"type": "lifespan.shutdown.failed", "message": "the till is on fire"}
+
+    async def dying(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        await send(failed)
+        raise RuntimeError("the till is on fire")
+
+    async with lifespan(WaitingRoomMiddleware(dying, settings=settings())) as sent:
+
+        async def logged() -> bool:
+            return bool(caplog.records)
+
+        await eventually(logged)
+    assert sent == [COMPLETE, failed]
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "the till is on fire" in record.getMessage()
+
+
 async def test_a_site_that_returns_while_it_runs_is_no_error(
     settings: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,8 +1,11 @@
 """Waiting for what has to come about: until it holds, or a generous deadline has passed."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 DEADLINE_SECONDS = 30
 
@@ -24,3 +27,9 @@ def end(process: "subprocess.Popen[bytes]", seconds: float = DEADLINE_SECONDS) -
         process.kill()
         process.wait()
         raise
+
+
+def end_group(leader: int) -> None:
+    """Kill what a process has left in its group: the workers of a supervisor that a test has killed go on serving."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

@@ -19,6 +19,7 @@ class SiteLifespan:
         self._to_site: asyncio.Queue[Message] = asyncio.Queue()
         self._from_site: asyncio.Queue[Message] = asyncio.Queue()
         self._said = ""
+        self._asked = ""
         self._task = asyncio.ensure_future(self._run(app, scope))
 
     async def _run(self, app: ASGIApp, scope: Scope) -> None:
@@ -35,10 +36,14 @@ class SiteLifespan:
 
     async def _hear(self, message: Message) -> None:
         self._said = message["type"]
+        if self._said == "lifespan.shutdown.failed" and self._asked != "shutdown":
+            # So Starlette says that it dies; the server hears of it with the shutdown, which may be days away.
+            log.error("The site's lifespan has ended while it runs: %s", message.get("message", ""))
         await self._from_site.put(message)
 
     async def step(self, name: str) -> str | None:
         """Take the site through `startup` or `shutdown`; answers what it failed with, None when all is well."""
+        self._asked = name
         await self._to_site.put({"type": f"lifespan.{name}"})
         said = asyncio.ensure_future(self._from_site.get())
         await asyncio.wait([said, self._task], return_when=asyncio.FIRST_COMPLETED)
