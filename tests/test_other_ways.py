@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.gates import API, bearer, join, status
+from tests.gates import API, bearer, eventually, join, status
 from tests.serving import in_a_thread
 from tests.sites import site
 from waitroom.middleware import WaitingRoomMiddleware
@@ -24,6 +24,12 @@ Make = Callable[..., Settings]
 @pytest.fixture(autouse=True)
 def _patient() -> None:
     expect.set_options(timeout=60_000)
+
+
+@pytest.fixture
+def soon_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that take what is older than some seconds for a kept copy."""
+    monkeypatch.setattr("waitroom.gate.STALE_SECONDS", 2)
 
 
 def enter(url: str) -> str:
@@ -88,9 +94,8 @@ async def test_what_wants_a_cookie_of_everybody_gets_it(browser: Browser, settin
         assert page.url.endswith("/shop?q=1#reviews")
 
 
-def keeping(app: ASGIApp, by_query: bool) -> ASGIApp:
+def keeping(app: ASGIApp, by_query: bool, kept: dict[bytes, list[Message]]) -> ASGIApp:
     """A cache in front that keeps `/window` for ever, of each query or of all alike."""
-    kept: dict[bytes, list[Message]] = {}
 
     async def in_front(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].endswith("/window"):
@@ -113,10 +118,16 @@ def keeping(app: ASGIApp, by_query: bool) -> ASGIApp:
 
 @pytest.mark.parametrize("by_query", [True, False])
 async def test_a_window_that_stands_still_is_noticed(
-    browser: Browser, settings: Make, by_query: bool
+    browser: Browser, settings: Make, soon_stale: None, by_query: bool
 ) -> None:
     gate = WaitingRoomMiddleware(site, settings=settings(capacity=1))
-    async with waiting(browser, keeping(gate, by_query)) as (_, page, frees):
+    kept: dict[bytes, list[Message]] = {}
+    async with waiting(browser, keeping(gate, by_query, kept)) as (_, page, frees):
+
+        async def is_kept() -> bool:
+            return bool(kept)
+
+        await eventually(is_kept)
         await frees()
         await expect(page.locator("body")).to_contain_text('"number":2')
 
@@ -162,12 +173,12 @@ def with_worker(app: ASGIApp, ignores: str) -> ASGIApp:
     return in_front
 
 
-@pytest.mark.parametrize("code", [200, 503])
-async def test_a_worker_that_keeps_everything_keeps_nobody(
-    browser: Browser, settings: Make, code: int
-) -> None:
-    gate = WaitingRoomMiddleware(site, settings=settings(capacity=1, status_code=code))
-    with in_a_thread(with_worker(gate, "false")) as url:
+@asynccontextmanager
+async def with_worker_at_work(
+    browser: Browser, app: ASGIApp
+) -> AsyncIterator[tuple[Page, Callable[[], Any]]]:
+    """A visitor with number 2 before a site for one, whose worker keeps all answers; and what frees the slot."""
+    with in_a_thread(app) as url:
         token = await asyncio.to_thread(enter, url)
         context = await browser.new_context()
         try:
@@ -176,10 +187,42 @@ async def test_a_worker_that_keeps_everything_keeps_nobody(
             await expect(page).to_have_title("ready")
             await page.goto(f"{url}/shop?q=1")
             await expect(page.locator(".stub b")).to_have_text("2")
-            await asyncio.to_thread(leave, token, url)
-            await expect(page.locator("body")).to_contain_text('"number":2')
+            yield page, lambda: asyncio.to_thread(leave, token, url)
         finally:
             await asyncio.wait_for(context.close(), 30)
+
+
+@pytest.mark.parametrize("code", [200, 503])
+async def test_a_worker_that_keeps_everything_keeps_nobody(
+    browser: Browser, settings: Make, code: int
+) -> None:
+    gate = WaitingRoomMiddleware(site, settings=settings(capacity=1, status_code=code))
+    async with with_worker_at_work(browser, with_worker(gate, "false")) as (page, frees):
+        await frees()
+        await expect(page.locator("body")).to_contain_text('"number":2')
+
+
+KEPT = "path => caches.match(path, {ignoreSearch: true, ignoreVary: true}).then(Boolean)"
+"""Whether the worker has kept an answer."""
+LONG_AGO = "for (const key of Object.keys(sessionStorage)) if (key.endsWith(' reload')) sessionStorage.removeItem(key)"
+"""Reloads keep their distance, of half a minute where nothing answers well: this one has been kept."""
+
+
+@pytest.mark.parametrize("kept", ["/window", "/status"])
+async def test_a_worker_that_keeps_one_answer_for_all_queries_keeps_nobody(
+    browser: Browser, settings: Make, soon_stale: None, kept: str
+) -> None:
+    """No address of the gate is answered anew: at last the page throws the copies away, and loads itself again."""
+    gate = WaitingRoomMiddleware(site, settings=settings(capacity=1))
+    async with with_worker_at_work(browser, with_worker(gate, "true")) as (page, frees):
+
+        async def is_kept() -> bool:
+            return bool(await page.evaluate(KEPT, API + kept))
+
+        await eventually(is_kept)
+        await frees()
+        await page.evaluate(LONG_AGO)
+        await expect(page.locator("body")).to_contain_text('"number":2')
 
 
 def keeping_pages(app: ASGIApp) -> ASGIApp:
@@ -208,7 +251,7 @@ def keeping_pages(app: ASGIApp) -> ASGIApp:
 
 
 async def test_a_kept_first_page_gets_its_number_and_blames_no_cookies(
-    browser: Browser, settings: Make
+    browser: Browser, settings: Make, soon_stale: None
 ) -> None:
     gate = WaitingRoomMiddleware(site, settings=settings(capacity=1, status_code=200))
     async with waiting(browser, keeping_pages(gate)) as (_, page, frees):
