@@ -6,12 +6,14 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests import stores
+from tests import authorities, stores
 from waitroom.settings import Settings, load
 
 pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
+
+authorities.share()
 
 _rooms = itertools.count(1)
 
