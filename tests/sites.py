@@ -111,11 +111,6 @@ def plain_site() -> WaitingRoomMiddleware:
     return WaitingRoomMiddleware(plain)
 
 
-def cookieless_site() -> ASGIApp:
-    """For `uvicorn --factory`: behind something on the way that lets no cookie through."""
-    return without_cookies(starlette_site)
-
-
 def without_cookies(app: ASGIApp) -> ASGIApp:
     """Put something on the way that lets no cookie through."""
 

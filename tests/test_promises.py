@@ -41,7 +41,7 @@ from waitroom.window import Window
 Answer = TypeVar("Answer")
 
 SCHEDULES = hypothesis_settings(
-    max_examples=5000 if DEEP else 400,
+    max_examples=5000,
     stateful_step_count=80 if DEEP else 40,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -325,14 +325,21 @@ class Schedule(RuleBasedStateMachine):
         return [who for who in self.model.visitors[self.model.floor :] if not who.entered_at and not who.left]
 
 
-def test_p1_p2_p3_p5_p8_hold_whatever_happens_in_whatever_order(any_store_url: str) -> None:
+@pytest.mark.parametrize(
+    # The same schedules begin on both, and the scripts are the same.
+    ("any_store_url", "examples"),
+    [("valkey", 400), ("redis", 100)],
+    indirect=["any_store_url"],
+)
+def test_p1_p2_p3_p5_p8_hold_whatever_happens_in_whatever_order(any_store_url: str, examples: int) -> None:
+    schedules = SCHEDULES if DEEP else hypothesis_settings(SCHEDULES, max_examples=examples)
     with asyncio.Runner() as runner:
 
         class OnThisStore(Schedule):
             url = any_store_url
 
         OnThisStore.runner = runner
-        run_state_machine_as_test(OnThisStore, settings=SCHEDULES)
+        run_state_machine_as_test(OnThisStore, settings=schedules)
 
 
 @pytest.mark.parametrize("hours_off", [-3, 3])

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,15 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
+from starlette.types import ASGIApp
 
-from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, join, status, told_by_the_store, uvicorn
+from tests.gates import API, DEADLINE_SECONDS, join, status, told_by_the_store
+from tests.serving import in_a_thread
+from tests.sites import site, without_cookies
+from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.settings import Settings
+
+Make = Callable[..., Settings]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -21,10 +27,17 @@ PATIENCE_MS = 30_000
 
 
 @dataclass
+class Site:
+    """Where the site is."""
+
+    url: str
+
+
+@dataclass
 class Somebody:
     """A visitor of flesh and tokens, who is inside or in line before the one under test."""
 
-    server: Server
+    server: Site
     token: str
 
     def leave(self) -> None:
@@ -48,16 +61,19 @@ class Somebody:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def somebody(server: Server) -> Somebody:
+def somebody(server: Site) -> Somebody:
     with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS) as client:
         return Somebody(server, join(client).json()["ticket"])
 
 
 @contextmanager
-def full_site(any_store_url: str, room: str, **settings: Any) -> Iterator[tuple[Server, Somebody]]:
-    """A site for one, and the one who is in."""
-    gate = {"redis_url": any_store_url, "secret": SECRET, "room": room, "capacity": 1, "sync_seconds": 0.1}
-    with uvicorn(**{"app": "tests.sites:starlette_site", **gate, **settings}) as server:
+def full_site(
+    settings: Make, on_the_way: Callable[[ASGIApp], ASGIApp] = lambda gate: gate
+) -> Iterator[tuple[Site, Somebody]]:
+    """A site for one under uvicorn, and the one who is in; what is `on_the_way` stands in front of the gate."""
+    gate = WaitingRoomMiddleware(site, settings=settings(capacity=1, sync_seconds=0.1))
+    with in_a_thread(on_the_way(gate)) as url:
+        server = Site(url)
         inside = somebody(server)
         assert inside.status()["status"] == "active"
         yield server, inside
@@ -73,7 +89,7 @@ async def visitor(browser: Browser, **options: Any) -> AsyncIterator[tuple[Brows
         await context.close()
 
 
-def window(server: Server) -> dict[str, Any]:
+def window(server: Site) -> dict[str, Any]:
     told: dict[str, Any] = httpx.get(f"{server.url}{API}/window", timeout=DEADLINE_SECONDS).json()
     return told
 
@@ -83,7 +99,7 @@ async def number_on(page: Page) -> str:
     return await page.locator(".stub b").inner_text()
 
 
-async def is_let_in(page: Page, server: Server) -> None:
+async def is_let_in(page: Page, server: Site) -> None:
     """In at the very URL that was asked for, with its query string."""
     await expect(page.locator("body")).to_contain_text('"site":"inside"', timeout=PATIENCE_MS)
     assert page.url == server.url + PATH
@@ -91,7 +107,7 @@ async def is_let_in(page: Page, server: Server) -> None:
     await expect(page.locator("body")).to_contain_text('"cookies":{}')
 
 
-async def waits_and_enters(page: Page, server: Server, inside: Somebody) -> None:
+async def waits_and_enters(page: Page, server: Site, inside: Somebody) -> None:
     await page.goto(server.url + PATH)
     await number_on(page)
     inside.leave()
@@ -99,10 +115,8 @@ async def waits_and_enters(page: Page, server: Server, inside: Somebody) -> None
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
-async def test_a_visitor_waits_and_is_let_in(
-    browser: Browser, any_store_url: str, room: str, javascript: bool
-) -> None:
-    with full_site(any_store_url, room) as (server, inside):
+async def test_a_visitor_waits_and_is_let_in(browser: Browser, settings: Make, javascript: bool) -> None:
+    with full_site(settings) as (server, inside):
         async with visitor(browser, java_script_enabled=javascript) as (_, page):
             first = await page.goto(server.url + PATH)
             assert first is not None
@@ -116,10 +130,10 @@ async def test_a_visitor_waits_and_is_let_in(
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
 async def test_one_who_closes_the_tab_keeps_the_place(
-    browser: Browser, any_store_url: str, room: str, javascript: bool
+    browser: Browser, settings: Make, javascript: bool
 ) -> None:
     """P4: also while others join behind."""
-    with full_site(any_store_url, room) as (server, inside):
+    with full_site(settings) as (server, inside):
         async with visitor(browser, java_script_enabled=javascript) as (context, page):
             await page.goto(server.url + PATH)
             number = await number_on(page)
@@ -133,10 +147,8 @@ async def test_one_who_closes_the_tab_keeps_the_place(
             assert later.status()["status"] == "waiting"
 
 
-async def test_one_who_leaves_the_line_gives_up_the_place(
-    browser: Browser, any_store_url: str, room: str
-) -> None:
-    with full_site(any_store_url, room) as (server, _):
+async def test_one_who_leaves_the_line_gives_up_the_place(browser: Browser, settings: Make) -> None:
+    with full_site(settings) as (server, _):
         async with visitor(browser) as (context, page):
             await page.goto(server.url + PATH)
             await number_on(page)
@@ -148,11 +160,9 @@ async def test_one_who_leaves_the_line_gives_up_the_place(
             assert await number_on(page) == "3"
 
 
-async def test_one_who_is_inside_leaves_through_the_site(
-    browser: Browser, any_store_url: str, room: str
-) -> None:
+async def test_one_who_is_inside_leaves_through_the_site(browser: Browser, settings: Make) -> None:
     """The site's own word frees the slot, and the next in line comes in."""
-    with full_site(any_store_url, room) as (server, inside):
+    with full_site(settings) as (server, inside):
         async with visitor(browser) as (_, page):
             await waits_and_enters(page, server, inside)
             following = somebody(server)
@@ -164,10 +174,8 @@ async def test_one_who_is_inside_leaves_through_the_site(
             await following.comes_in()
 
 
-async def test_a_form_sent_while_there_is_a_line_is_not_swallowed(
-    browser: Browser, any_store_url: str, room: str
-) -> None:
-    with full_site(any_store_url, room) as (server, _):
+async def test_a_form_sent_while_there_is_a_line_is_not_swallowed(browser: Browser, settings: Make) -> None:
+    with full_site(settings) as (server, _):
         async with visitor(browser) as (_, page):
             await page.route(
                 f"{server.url}/form", lambda route: route.fulfill(body=FORM, content_type="text/html")
@@ -186,12 +194,9 @@ async def test_a_form_sent_while_there_is_a_line_is_not_swallowed(
 FORM = '<form method="post" action="/order"><input name="seat" value="7"><button>Buy</button></form>'
 
 
-async def test_a_browser_without_cookies_is_told_so(browser: Browser, any_store_url: str, room: str) -> None:
+async def test_a_browser_without_cookies_is_told_so(browser: Browser, settings: Make) -> None:
     """It takes no number, and does not ask again and again."""
-    with full_site(any_store_url, room, app="tests.sites:cookieless_site", arguments=("--factory",)) as (
-        server,
-        _,
-    ):
+    with full_site(settings, without_cookies) as (server, _):
         async with visitor(browser) as (_, page):
             asked = 0
 
@@ -209,9 +214,9 @@ async def test_a_browser_without_cookies_is_told_so(browser: Browser, any_store_
 
 
 async def test_one_who_was_in_and_out_is_not_taken_for_one_without_cookies(
-    browser: Browser, any_store_url: str, room: str
+    browser: Browser, settings: Make
 ) -> None:
-    with full_site(any_store_url, room) as (server, inside):
+    with full_site(settings) as (server, inside):
         async with visitor(browser) as (_, page):
             await waits_and_enters(page, server, inside)
             await page.goto(f"{server.url}/release")

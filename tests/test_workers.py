@@ -141,12 +141,10 @@ GATE: dict[str, Any] = {
 }
 
 
-async def test_four_workers_and_a_crowd_keep_the_promises(any_store_url: str) -> None:
+async def test_four_workers_and_a_crowd_keep_the_promises(store_url: str) -> None:
     """P1, P2, P4 and P5 with several hundred visitors at once on four workers of one server."""
     limits: dict[str, Any] = {"window_size": 60, "capacity": 40, "active_window_count": 60}
-    with uvicorn(
-        "tests.sites:starlette_site", workers=4, redis_url=any_store_url, **GATE, **limits
-    ) as server:
+    with uvicorn("tests.sites:starlette_site", workers=4, redis_url=store_url, **GATE, **limits) as server:
         lives = await crowd_of(300, [server.url], seed=1)
         window = httpx.get(api(server, "window"), timeout=DEADLINE_SECONDS).json()
     check(lives, window_size=60, capacity=40)

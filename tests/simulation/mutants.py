@@ -26,6 +26,7 @@ MUTANTS = (
         "scripts/heal.lua",
         "    stamp = math.max(stamp, time_of(epoch.name) + 1)\n",
         "",
+        seed=179,
     ),
     Mutant(
         "the newest epoch is called first",
@@ -74,6 +75,7 @@ MUTANTS = (
         "memory.py",
         "self._clock + round((self._elapsed() - self._read_at) * 1e6)",
         "round(self._elapsed() * 1e6)",
+        seed=45,
     ),
     Mutant(
         "nothing settles after a loss",
@@ -92,6 +94,7 @@ MUTANTS = (
         "scripts/slide.lua",
         "room.entered = entered, entered + count_unseen()\n",
         "room.entered = entered, entered\n",
+        seed=137,
     ),
     Mutant(
         "a pass that the store has lost is refused",
@@ -110,12 +113,14 @@ MUTANTS = (
         "scripts/slide.lua",
         "    return number_of(lowest) - 1\n",
         "    return epoch.called\n",
+        seed=294,
     ),
     Mutant(
         "at the door the highest comes first",
         "scripts/claim.lua",
         "redis.call('ZRANGEBYLEX', DOOR, '-', '(' .. rank, 'LIMIT'",
         "redis.call('ZRANGEBYLEX', DOOR, '(' .. rank, '+', 'LIMIT'",
+        seed=501,
     ),
     Mutant(
         "who has left comes back with a copy",

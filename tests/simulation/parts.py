@@ -22,6 +22,8 @@ class Mutant:
     file: str
     old: str
     new: str
+    seed: int = 1
+    """From which schedule on it is looked for: one of those that have shown it, where it hides well."""
 
 
 @dataclass(frozen=True)
