@@ -1,5 +1,6 @@
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,40 @@ DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 hypothesis.settings.register_profile(
     "default", deadline=None, derandomize=not DEEP, max_examples=5000 if DEEP else 100
 )
+
+
+LONGEST = (
+    "test_frameworks",
+    "test_servers",
+    "test_pages",
+    "test_upgrade",
+    "test_embedded_gaps",
+    "test_cross_site",
+    "test_lost_store",
+    "test_promises",
+    "test_fault_processes",
+    "test_benchmarks",
+    "test_wheel",
+    "test_cli",
+    "test_workers",
+    "test_site_on_servers",
+    "test_other_ways",
+    "test_simulation",
+)
+"""Files that take minutes, the longest first: one that is begun last would be waited for by all others."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist would begin with the files that have most tests, and those of real servers have few.
+    config.option.loadscopereorder = False
+    # What runs in the background of a shell is deaf to Ctrl-C, and so would be what the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)

@@ -129,8 +129,18 @@ def test_waitroom_run_needs_no_line_of_the_page(tmp_path: Path, gate: dict[str, 
     visit(f"waitroom run {target}", tmp_path, Case("Starlette", "starlette_shop", goods=7), gate)
 
 
-@pytest.mark.parametrize("shop", ["fastapi_shop", "litestar_shop", "quart_shop", "plain_shop"])
-@pytest.mark.parametrize("line", commands("Below a prefix"))
+BELOW_A_PREFIX = {line.split()[0]: line for line in commands("Below a prefix")}
+PREFIXED = ("fastapi_shop", "litestar_shop", "quart_shop", "plain_shop")
+
+
+@pytest.mark.parametrize(
+    ("line", "shop"),
+    [
+        # Granian leaves the path as hypercorn does.
+        *((BELOW_A_PREFIX[server], shop) for server in ("uvicorn", "hypercorn") for shop in PREFIXED),
+        (BELOW_A_PREFIX["granian"], "fastapi_shop"),
+    ],
+)
 def test_below_a_prefix_the_page_finds_the_gate(
     tmp_path: Path, gate: dict[str, Any], shop: str, line: str
 ) -> None:
@@ -144,8 +154,7 @@ def test_below_a_prefix_the_page_finds_the_gate(
 @pytest.mark.parametrize("line", ["granian", "hypercorn"])
 def test_the_gate_takes_a_path_without_its_prefix(tmp_path: Path, gate: dict[str, Any], line: str) -> None:
     Case("Starlette", "starlette_shop").lay_out(tmp_path)
-    (line,) = (command for command in commands("Below a prefix") if command.startswith(line))
-    with serving(line, tmp_path, **gate) as server, visitor(server) as inside:
+    with serving(BELOW_A_PREFIX[line], tmp_path, **gate) as server, visitor(server) as inside:
         assert inside.get("/").json()["site"] == "inside"
         assert inside.get(f"{API}/window").json()["inside"] == 1
     ended_well(server)

@@ -145,6 +145,7 @@ MUTANTS = (
         "scripts/heal.lua",
         "  local is_another = history and room.history and history ~= room.history\n",
         "  local is_another = false\n",
+        seed=90,
     ),
     Mutant(
         "milliseconds taken for microseconds",
