@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tests import stores
 from tests.test_check_settings import GOOD
-from tests.test_cli import waitroom
+from tests.test_cli import waitroom, within
 from waitroom import check_store as checking
 from waitroom.check_store import StoreReport, _findings, check_store
 from waitroom.cli import main
@@ -25,7 +25,7 @@ ALL_COMMANDS = sorted({name.lower() for script in SCRIPTS for name in CALL.finda
 
 
 def checked(*arguments: str) -> tuple[int, dict[str, Any]]:
-    done = waitroom("check", "--json", *arguments)
+    done = within("check", "--json", *arguments)
     assert "Traceback" not in done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, document
@@ -70,7 +70,7 @@ def test_missing_rights_are_all_told_and_nothing_is_left(
     with stores.admin(any_store_url) as client:
         client.execute_command("ACL", "SETUSER", user, "on", ">pass", "~waitroom:*", *rights)
         url = f"unix://{user}:pass@{any_store_url.removeprefix('unix://')}"
-        done = waitroom("check", *on(url, room))
+        done = within("check", *on(url, room))
         assert done.returncode == 3
         # Where what takes away is denied, what writes is not tried: it would stay.
         tried = set(denied) if "zadd" in denied and len(denied) == 1 else {"hdel", "lpop", "zrem"}
@@ -99,17 +99,17 @@ def test_a_store_that_forgets_is_warned_of(tmp_path: Path, room: str) -> None:
         status, told = checked("/", *on(url, room))
         said = " ".join(finding["message"] for finding in told["findings"] if finding["level"] == "warning")
         assert (status, "allkeys-lru" in said, "append-only" in said) == (0, True, True)
-        strict = waitroom("check", "--strict", "/", *on(url, room))
+        strict = within("check", "--strict", "/", *on(url, room))
         assert strict.returncode == 1
     with stores.redis_server(tmp_path, "--appendonly", "yes") as url:
         status, told = checked("/", *on(url, room))
         assert told["stores"][0]["persistent"] is True
-        done = waitroom("check", "--strict", "/", "--forwarded-allow-ips", "::1", *on(url, room))
+        done = within("check", "--strict", "/", "--forwarded-allow-ips", "::1", *on(url, room))
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ok         nothing is wrong")
 
 
 def test_a_store_that_is_away_has_status_3(room: str) -> None:
-    done = waitroom("check", *on("redis://127.0.0.1:1", room))
+    done = within("check", *on("redis://127.0.0.1:1", room))
     assert done.returncode == 3
     assert re.search(
         r"^error +redis://127.0.0.1:1: the store at .* can't be reached", done.stdout, re.MULTILINE
@@ -120,11 +120,11 @@ def test_a_store_that_is_away_has_status_3(room: str) -> None:
 def test_a_full_store_and_one_that_only_reads_are_told_as_what_they_are(tmp_path: Path, room: str) -> None:
     with stores.redis_server(tmp_path) as url, stores.admin(url) as client:
         client.config_set("maxmemory", "100kb")
-        done = waitroom("check", "/", *on(url, room))
+        done = within("check", "/", *on(url, room))
         assert (done.returncode, "used memory > 'maxmemory'" in done.stdout) == (3, True), done.stdout
         client.config_set("maxmemory", "0")
         client.replicaof("127.0.0.1", 1)
-        done = waitroom("check", "/", *on(url, room))
+        done = within("check", "/", *on(url, room))
         assert (done.returncode, "read only replica" in done.stdout) == (3, True), done.stdout
         assert "may not call" not in done.stdout
 
@@ -134,8 +134,8 @@ def test_rights_are_tried_for_each_room(any_store_url: str, room: str) -> None:
     with stores.admin(any_store_url) as client:
         client.execute_command("ACL", "SETUSER", user, "on", ">pass", f"~waitroom:{{{room}}}:*", "+@all")
         url = f"unix://{user}:pass@{any_store_url.removeprefix('unix://')}"
-        assert waitroom("check", "/", *on(url, room)).returncode == 0
-        done = waitroom("check", "/", "--rooms", "sale__paths=/sale", *on(url, room))
+        assert within("check", "/", *on(url, room)).returncode == 0
+        done = within("check", "/", "--rooms", "sale__paths=/sale", *on(url, room))
         client.execute_command("ACL", "DELUSER", user)
     assert (done.returncode, "to access" in done.stdout) == (3, True), done.stdout
 
@@ -150,14 +150,14 @@ def test_a_store_that_hangs_is_given_up(room: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".example", "a%00b", "b..c"])
 def test_a_host_that_cannot_be_looked_up_is_told(host: str, room: str) -> None:
-    done = waitroom("check", "/", *on(f"redis://{host}", room))
+    done = within("check", "/", *on(f"redis://{host}", room))
     assert (done.returncode, done.stderr) == (2, "")
     assert "a host is no name that can be looked up" in done.stdout
 
 
 def test_a_service_needs_no_paths() -> None:
-    assert waitroom("check", "--rooms", "sale__capacity=1").returncode == 2
-    assert waitroom("check", "--rooms", "sale__capacity=1", "--service").returncode == 0
+    assert within("check", "--rooms", "sale__capacity=1").returncode == 2
+    assert within("check", "--rooms", "sale__capacity=1", "--service").returncode == 0
 
 
 def test_each_store_of_several_rooms_is_tried_once(store_url: str, room: str) -> None:
@@ -180,13 +180,14 @@ def test_wrong_settings_are_all_told_with_status_2() -> None:
     ]
     status, told = checked("nonsense", "/")
     assert (status, [url["url"] for url in told["urls"]], len(told["stores"])) == (2, ["/"], 1)
-    assert waitroom("check", "--rooms", "x").returncode == 2
-    assert waitroom("check", WAITROOM_CAPACTY="1", WAITROOM_PATH="/").stdout.count("no such setting") == 2
+    assert within("check", "--rooms", "x").returncode == 2
+    assert within("check", WAITROOM_CAPACTY="1", WAITROOM_PATH="/").stdout.count("no such setting") == 2
 
 
 def test_the_embedded_store_is_tried_and_ends() -> None:
-    status, told = checked("/")
-    assert status == 0
+    done = waitroom("check", "--json", "/")
+    told = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
     assert told["stores"][0]["latency_ms"] > 0
     assert [finding["about"] for finding in told["findings"]] == ["embedded://", "FORWARDED_ALLOW_IPS"]
 

@@ -45,6 +45,12 @@ def waitroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
 
 
+def within(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that serves nothing within this process: one of its own takes most of a second to start."""
+    done = CliRunner().invoke(cli.main, arguments, env=variables)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
 @contextmanager
 def serving(*arguments: str, **variables: str) -> Iterator[Server]:
     port = free_port()
@@ -292,7 +298,7 @@ def test_status_shows_the_room_without_touching_it(two: Settings) -> None:
     assert re.search(
         r"^not in yet +0 called lately who have not come, 0 at the door$", done.stdout, re.MULTILINE
     )
-    told = json.loads(waitroom("status", "--json", "--redis-url", two.redis_url, "--room", two.room).stdout)
+    told = json.loads(within("status", "--json", "--redis-url", two.redis_url, "--room", two.room).stdout)
     expected = {"issued": 2, "called": 1, "waiting": 1, "inside": 1, "capacity": 1, "window_interval": 10.0}
     assert {name: told[name] for name in expected} == expected
 
@@ -308,7 +314,7 @@ def test_status_watches_until_it_is_stopped(two: Settings) -> None:
 
 
 def test_status_of_a_room_that_is_not_there(any_store_url: str) -> None:
-    done = waitroom("status", "--redis-url", any_store_url, "--room", "nowhere")
+    done = within("status", "--redis-url", any_store_url, "--room", "nowhere")
     assert done.returncode == 3
     assert "there is no room 'nowhere' in the store at unix://" in done.stderr
 
@@ -320,15 +326,15 @@ def test_status_of_a_store_that_is_away() -> None:
 def test_status_shows_a_room_beside_one_whose_store_is_away(two: Settings) -> None:
     flags = ("--redis-url", two.redis_url)
     away = {"WAITROOM_ROOMS__FAR__REDIS_URL": "unix:///nowhere/redis.sock", "WAITROOM_ROOM": two.room}
-    done = waitroom("status", "--json", *flags, **away)
+    done = within("status", "--json", *flags, **away)
     told = {fields["room"]: fields for fields in map(json.loads, done.stdout.splitlines())}
     assert (done.returncode, told[two.room]["inside"]) == (3, 1)
     assert "can't be reached" in told["far"]["error"]
-    shown = waitroom("status", *flags, **away)
+    shown = within("status", *flags, **away)
     assert re.search(
         "^far +the store at unix:///nowhere/redis.sock can't be reached", shown.stdout, re.MULTILINE
     )
-    alone = waitroom("status", "--room", "far", *flags, **away)
+    alone = within("status", "--room", "far", *flags, **away)
     assert (alone.returncode, alone.stdout) == (3, ""), "its own store, not the plain one"
 
 
@@ -337,8 +343,8 @@ def test_status_shows_what_it_may(any_store_url: str, two: Settings) -> None:
     with stores.admin(any_store_url) as client:
         client.execute_command("ACL", "SETUSER", two.room, "on", ">pass", "~waitroom:*", "+@all", "-scan")
         url = f"unix://{two.room}:pass@{any_store_url.removeprefix('unix://')}"
-        named = waitroom("status", "--redis-url", url, WAITROOM_ROOM=two.room)
-        unnamed = waitroom("status", "--redis-url", url)
+        named = within("status", "--redis-url", url, WAITROOM_ROOM=two.room)
+        unnamed = within("status", "--redis-url", url)
         client.execute_command("ACL", "DELUSER", two.room)
     assert (named.returncode, named.stdout.count("inside")) == (0, 1)
     assert (unnamed.returncode, "there is no room 'default'" in unnamed.stderr) == (3, True)

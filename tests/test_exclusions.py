@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import waitroom
+from tests.test_cli import within
 from tests.test_settings import wrong
 from waitroom.errors import SettingsError
 from waitroom.exclusions import DEFAULT_EXCLUDE
@@ -69,7 +69,7 @@ def test_a_further_room_adds_to_what_it_takes_over(monkeypatch: pytest.MonkeyPat
 
 def test_it_works_as_a_flag() -> None:
     flags = ("--exclude", "+/hooks/*", "--rooms", "sale__paths=/sale/*", "--rooms", "sale__exclude=+/sale/x")
-    done = waitroom(
+    done = within(
         "check", "--forwarded-allow-ips", "::1", *flags, "/robots.txt", "/hooks/1", "/sale/x", "/sale/y"
     )
     treatments = [line.split()[:2] for line in done.stdout.splitlines()]

@@ -142,7 +142,7 @@ async def test_a_gate_may_be_started_again(settings: Make) -> None:
 
 async def test_nothing_is_under_way_once_the_gate_has_stopped(settings: Make) -> None:
     """A call that went on would open connections that nobody closes."""
-    for _ in range(20):
+    for _ in range(10):
         async with gated(site, settings=settings()) as gate, client_of(gate) as client:
             await client.get("/")
             await client.get("/")  # makes the first lease a full one, after the answer

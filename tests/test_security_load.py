@@ -98,9 +98,12 @@ def test_p6_slow_clients_hold_nobody_up(full: Server) -> None:
 def test_an_upload_that_never_comes_is_answered_all_the_same(full: Server) -> None:
     """What is announced is waited for a while, so that a proxy that is sending it is not cut off, and no longer."""
     take_place(full)
-    for target in (b"/shop", b"/_waitroom/join"):
-        request = b"POST " + target + b" HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n"
-        with connected(full, 1, request) as (one,):
+    head = b" HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n"
+    with (
+        connected(full, 1, b"POST /shop" + head) as (held,),
+        connected(full, 1, b"POST /_waitroom/join" + head) as (joins,),
+    ):
+        for one in (held, joins):
             assert one.recv(12) in (b"HTTP/1.1 503", b"HTTP/1.1 201")
 
 

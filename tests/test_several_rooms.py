@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.conftest import SECRET
 from tests.gates import API, client_of, gated, page_data, session, takes_number, uvicorn
 from tests.sites import site
-from tests.test_cli import waitroom
+from tests.test_cli import waitroom, within
 from tests.visits import visitor
 from tests.waiting import until
 from waitroom.middleware import WaitingRoomMiddleware
@@ -245,10 +245,10 @@ def test_rooms_by_variables_run_behind_a_real_server(store_url: str, room: str) 
                 until(lambda: first.get(path).status_code == 200)  # noqa: B023
             assert second.get("/sale/x").status_code == 503
         # Looked at from a shell that knows of none of them.
-        told = waitroom("status", "--json", "--redis-url", store_url)
+        told = within("status", "--json", "--redis-url", store_url)
         shown = {fields["room"]: fields["inside"] for fields in map(json.loads, told.stdout.splitlines())}
         assert (shown[room], shown[sale]) == (1, 1)
-        named = waitroom("status", "--redis-url", store_url, "--room", sale)
+        named = within("status", "--redis-url", store_url, "--room", sale)
         assert re.findall(r"^room +(\S+)", named.stdout, re.MULTILINE) == [sale]
 
 
