@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +100,61 @@ def version(tree: Path, **settings: Any) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["older first", "newer first"])
-def two(
-    request: pytest.FixtureRequest, newer: Path, store_url: str, room: str
-) -> Iterator[tuple[httpx.Client, httpx.Client]]:
-    """A client of each version, without cookies, on one store with a place for one."""
-    settings = {"redis_url": store_url, "secret": SECRET, "room": room, "capacity": 1, "sync_seconds": 0.1}
-    settings |= {"session_seconds": 4, "first_lease_seconds": 4}
+@dataclass(frozen=True)
+class Two:
+    """Two versions side by side, and a room of the test's own with a place for one."""
+
+    servers: tuple[Server, Server]
+    clients: tuple[httpx.Client, httpx.Client]
+    """Without cookies."""
+    room: str
+    path: str
+    """Below it is what the room protects."""
+
+    def join(self, at: int) -> dict[str, Any]:
+        client = self.clients[at]
+        told: dict[str, Any] = gates.join(client, params={"room": self.room}).json()
+        client.cookies.clear()
+        return told
+
+    def status(self, at: int, token: str) -> dict[str, Any]:
+        client = self.clients[at]
+        told: dict[str, Any] = gates.status(client, params={"room": self.room}, headers=bearer(token)).json()
+        client.cookies.clear()
+        return told
+
+    def leave(self, at: int, token: str) -> None:
+        gone = self.clients[at].delete(f"{API}/ticket", params={"room": self.room}, headers=bearer(token))
+        assert gone.status_code == 204
+
+
+ROOMS = ("program", "cookie", "page")
+
+
+@pytest.fixture(scope="module", params=["older first", "newer first"])
+def servers(
+    request: pytest.FixtureRequest, newer: Path, store_url: str
+) -> Iterator[tuple[str, tuple[Server, Server]]]:
+    """Both versions on one store, with a room for each test; and what their names end with."""
+    order = request.param.split()[0]
+    settings: dict[str, Any] = {"redis_url": store_url, "secret": SECRET, "room": f"upgrade-{order}"}
+    settings |= {"capacity": 1, "sync_seconds": 0.1, "session_seconds": 4, "first_lease_seconds": 4}
+    settings |= {f"rooms__{name}{order}__paths": f"/{name}/*" for name in ROOMS}
+    trees = [ROOT, newer] if order == "older" else [newer, ROOT]
     with ExitStack() as stack:
-        trees = [ROOT, newer] if request.param == "older first" else [newer, ROOT]
-        servers = [stack.enter_context(version(tree, **settings)) for tree in trees]
-        clients = [stack.enter_context(httpx.Client(base_url=server.url, timeout=30)) for server in servers]
-        yield clients[0], clients[1]
+        first, second = (stack.enter_context(version(tree, **settings)) for tree in trees)
+        yield order, (first, second)
+
+
+@pytest.fixture
+def two(servers: tuple[str, tuple[Server, Server]], request: pytest.FixtureRequest) -> Iterator[Two]:
+    order, (first, second) = servers
+    (name,) = (name for name in ROOMS if name in request.function.__name__)
+    with (
+        httpx.Client(base_url=first.url, timeout=30) as one,
+        httpx.Client(base_url=second.url, timeout=30) as other,
+    ):
+        yield Two((first, second), (one, other), f"{name}{order}", f"/{name}/")
 
 
 def fields_of(token: str) -> int:
@@ -124,61 +168,46 @@ async def until(look: Callable[[], Any]) -> Any:
     return await eventually(asked)
 
 
-def status(client: httpx.Client, token: str) -> dict[str, Any]:
-    told: dict[str, Any] = gates.status(client, headers=bearer(token)).json()
-    client.cookies.clear()
-    return told
-
-
-def join(client: httpx.Client) -> dict[str, Any]:
-    told: dict[str, Any] = gates.join(client).json()
-    client.cookies.clear()
-    return told
-
-
-async def test_a_program_keeps_its_number_and_its_turn(
-    two: tuple[httpx.Client, httpx.Client], store_url: str, room: str
-) -> None:
+async def test_a_program_keeps_its_number_and_its_turn(two: Two, store_url: str) -> None:
     """P3 to P5: ticket and pass are the same thing to both versions."""
-    first, second = two
-    holder, ticket, last = (join(first) for _ in range(3))
+    holder, ticket, last = (two.join(0) for _ in range(3))
     assert (holder["number"], ticket["number"], last["number"]) == (1, 2, 3)
-    entered = status(second, holder["ticket"])
+    entered = two.status(1, holder["ticket"])
     assert entered["status"] == "active"
-    assert (
-        abs(fields_of(entered["pass"]) - fields_of(status(first, holder["ticket"])["pass"])) == FIELDS_ADDED
-    )
-    for client in (first, second):
-        assert is_inside(client.get("/", headers=bearer(entered["pass"])))
-        told = status(client, ticket["ticket"])
+    again_entered = two.status(0, holder["ticket"])
+    assert abs(fields_of(entered["pass"]) - fields_of(again_entered["pass"])) == FIELDS_ADDED
+    for at, client in enumerate(two.clients):
+        assert is_inside(client.get(two.path, headers=bearer(entered["pass"])))
+        told = two.status(at, ticket["ticket"])
         assert (told["status"], told["number"]) == ("waiting", 2)
-        again = client.post(f"{API}/join", headers=bearer(ticket["ticket"]))
+        again = client.post(f"{API}/join", params={"room": two.room}, headers=bearer(ticket["ticket"]))
         assert (again.status_code, again.json()["number"]) == (200, 2)
         client.cookies.clear()
-    assert first.delete(f"{API}/ticket", headers=bearer(entered["pass"])).status_code == 204
-    for client in (second, first):
-        await until(lambda: status(client, ticket["ticket"])["status"] == "active")  # noqa: B023
-        await until(lambda: not is_inside(client.get("/", headers=bearer(entered["pass"]))))  # noqa: B023
-    assert status(second, last["ticket"])["status"] == "waiting"
-    async with Redis.from_url(store_url, decode_responses=True) as client_:
-        state = f"waitroom:{{{room}}}:state"
-        assert await client_.hexists(state, "slides"), "the newer version was not asked"
-        assert " 3 " in str(await client_.hget(state, "epochs"))
+    two.leave(0, entered["pass"])
+    for at in (1, 0):
+        await until(lambda: two.status(at, ticket["ticket"])["status"] == "active")  # noqa: B023
+        client = two.clients[at]
+        await until(lambda: not is_inside(client.get(two.path, headers=bearer(entered["pass"]))))  # noqa: B023
+    assert two.status(1, last["ticket"])["status"] == "waiting"
+    async with Redis.from_url(store_url, decode_responses=True) as store:
+        state = f"waitroom:{{{two.room}}}:state"
+        assert await store.hexists(state, "slides"), "the newer version was not asked"
+        assert " 3 " in str(await store.hget(state, "epochs"))
 
 
-async def test_a_cookie_is_good_for_both(two: tuple[httpx.Client, httpx.Client]) -> None:
+async def test_a_cookie_is_good_for_both(two: Two) -> None:
     """P4 and P6: one visitor meets the versions in turn, and each of them renews the pass."""
-    holder = join(two[0])
-    assert status(two[1], holder["ticket"])["status"] == "active"
-    turn = itertools.cycle(two)
+    holder = two.join(0)
+    assert two.status(1, holder["ticket"])["status"] == "active"
+    turn = itertools.cycle(two.servers)
     with httpx.Client(timeout=gates.DEADLINE_SECONDS) as browser:
 
         def visit() -> httpx.Response:
-            return browser.get(next(turn).base_url)
+            return browser.get(next(turn).url + two.path)
 
         visit()
         assert [page_data(visit())["number"] for _ in range(4)] == [2] * 4
-        two[1].delete(f"{API}/ticket", headers=bearer(holder["ticket"]))
+        two.leave(1, holder["ticket"])
         await until(lambda: is_inside(visit()))
         renewers: set[int] = set()
 
@@ -218,18 +247,16 @@ async def in_turn(ports: list[int], asked: list[tuple[str, int]]) -> AsyncIterat
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_page_of_one_version_is_told_by_both(
-    browser: Browser, two: tuple[httpx.Client, httpx.Client]
-) -> None:
+async def test_a_page_of_one_version_is_told_by_both(browser: Browser, two: Two) -> None:
     """The page polls older and newer processes in turn, and its visitor is let in by whichever."""
-    holder = join(two[0])
-    assert status(two[0], holder["ticket"])["status"] == "active"
-    ports = [client.base_url.port or 0 for client in two]
+    holder = two.join(0)
+    assert two.status(0, holder["ticket"])["status"] == "active"
+    ports = [client.base_url.port or 0 for client in two.clients]
     asked: list[tuple[str, int]] = []
     context = await browser.new_context()
     async with in_turn(ports, asked) as url:
         page = await context.new_page()
-        await page.goto(f"{url}/seats?row=1")
+        await page.goto(f"{url}{two.path}seats?row=1")
         await expect(page.locator(".stub b")).to_have_text("2", timeout=30_000)
 
         def polled() -> bool:
@@ -237,9 +264,9 @@ async def test_a_page_of_one_version_is_told_by_both(
 
         await until(polled)
         await expect(page.locator(".stub b")).to_have_text("2")
-        two[1].delete(f"{API}/ticket", headers=bearer(holder["ticket"]))
+        two.leave(1, holder["ticket"])
         await expect(page.locator("body")).to_contain_text('"site":"inside"', timeout=30_000)
-        assert page.url == f"{url}/seats?row=1"
+        assert page.url == f"{url}{two.path}seats?row=1"
         await context.close()
 
 
