@@ -10,7 +10,7 @@ import pytest
 from tests import authorities, stores
 from waitroom.settings import Settings, load
 
-pytest_plugins = ["tests.browser", "tests.images", "tests.packaged"]
+pytest_plugins = ["tests.browser", "tests.images", "tests.libraries", "tests.packaged"]
 
 SECRET = "a-secret-for-tests-that-is-long-enough"
 

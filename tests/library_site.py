@@ -22,41 +22,54 @@ HEADS = {
     "prefetch": '<link rel="prefetch" href="/goods?size=9">',
     "speculation": """<script type="speculationrules">
         {"%s": [{"urls": ["/goods?size=9"], "eagerness": "immediate"}]}</script>""",
-    "htmx": '<script src="/lib/htmx.js"></script>',
-    "turbo": '<script src="/lib/turbo.js"></script>',
-    "unpoly": '<script src="/lib/unpoly.js"></script>',
-    "inertia": """<script type="module">
-        import { router } from "/lib/inertia.js"
-        const page = { component: "Home", props: {}, url: location.pathname, version: null, flash: {} }
+    "htmx": '<script src="/lib/FILE.js"></script>',
+    "turbo": '<script src="/lib/FILE.js"></script>',
+    "unpoly": '<script src="/lib/FILE.js"></script>',
+    "inertia": """<script src="/lib/axios.js"></script><script src="/lib/qs.js"></script>
+        <script src="/lib/deepmerge.js"></script><script src="/lib/nprogress.js"></script>
+        <script type="importmap">{"imports": {
+            "axios": "data:text/javascript,export default axios",
+            "qs": "data:text/javascript,export const { parse, stringify } = Qs",
+            "deepmerge": "data:text/javascript,export default deepmerge",
+            "nprogress": "data:text/javascript,export default NProgress"}}</script>
+        <script type="module">
+        import { router } from "/lib/FILE.js"
+        const page = { component: "Home", props: {}, url: location.pathname, version: null }
         router.init({ initialPage: page, resolveComponent: () => ({}), swapComponent: async () => {} })
-        for (const [id, method] of [["go", "get"], ["send", "post"]])
+        for (const [id, method, url] of [["go", "get", "/goods?size=9"], ["send", "post", "/order"]])
             document.getElementById(id).onclick = (event) => {
                 event.preventDefault()
-                router.visit("/goods?size=9", { method })
+                router.visit(url, { method })
             }
-        document.body.dataset.ready = "yes"
+        document.body.id = "ready"
         </script>""",
 }
 LINKS = """<h1>inside the shop</h1>
 <a id="go" href="/goods?size=9">goods</a>
-<form id="form" action="/order" method="post"><input name="thing" value="pen"><button id="send">order</button></form>
+<form action="/goods"><input name="size" value="9"><button id="search">search</button></form>
+<form action="/order" method="post"><input name="thing" value="pen"><button id="send">order</button></form>
 """
 BODIES = {
-    "htmx": f"""<div hx-boost="true">{LINKS}</div><div id="there">nothing yet</div>
+    "htmx": f"""<div hx-boost="true" hx-boost:inherited="true">{LINKS}</div><div id="there">nothing yet</div>
         <button id="part" hx-get="/part" hx-target="#there">part</button>
         <button id="post" hx-post="/order" hx-target="#there">order</button>""",
     "turbo": f"""{LINKS}<turbo-frame id="frame"><a id="part" href="/part">part</a>
         <form action="/order" method="post"><button id="post">order</button></form></turbo-frame>""",
-    "unpoly": """<main><h1>inside the shop</h1><a id="go" href="/goods?size=9" up-follow up-target="main">goods</a>
-        <form action="/order" method="post" up-submit up-target="main"><button id="send">order</button></form>
-        </main>""",
+    "unpoly": """<main><h1>inside the shop</h1><a id="go" href="/goods?size=9" up-follow>goods</a>
+        <div id="there">nothing yet</div><a id="part" href="/part" up-follow up-target="#there">part</a>
+        <a id="layer" href="/part" up-layer="new" up-fail-target="#there" up-fail-layer="new">layer</a>
+        <form action="/goods" up-submit><input name="size" value="9"><button id="search">search</button></form>
+        <form action="/order" method="post" up-submit><button id="send">order</button></form>
+        <form action="/order" method="post" up-submit up-layer="new" up-target="#there" up-fail-target="#there">
+        <button id="post">order</button></form></main>""",
 }
 
 
 def _page(request: Request) -> Response:
     asked.append(f"{request.method} {request.url.path}")
-    library = request.path_params["library"]
-    head = HEADS[library]
+    file = request.path_params["library"]
+    library = file.rstrip("0123456789")
+    head = HEADS[library].replace("FILE", file)
     if library == "speculation":
         head = head % request.query_params["how"]
     return HTMLResponse(f"<!doctype html><head>{head}</head><body>{BODIES.get(library, LINKS)}</body>")
@@ -80,6 +93,7 @@ site = Starlette(
     routes=[
         Route("/lib/{name}", _lib),
         Route("/shop/{library}", _page),
+        Route("/inside/{library}", _page),
         Route("/{path:path}", _other, methods=["GET", "POST"]),
     ]
 )

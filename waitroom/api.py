@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 
 from waitroom.answers import (
     BUSY_SECONDS,
@@ -24,6 +25,7 @@ from waitroom.cookies import HEADER, Cookies, Scope
 from waitroom.cors import Cors
 from waitroom.decisions import AwayError, Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
+from waitroom.libraries import back_from
 from waitroom.requests import by_name, hides_cookies
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof, Ticket
@@ -59,8 +61,11 @@ def waiting(room: str, place: Place, title: str, extra: Extra) -> Answer:
 class Api:
     """One room's answers to what is asked below the prefix."""
 
-    def __init__(self, room: WaitingRoom, cookies: Cookies, cors: Cors) -> None:
+    def __init__(
+        self, room: WaitingRoom, cookies: Cookies, cors: Cors, unsent: Callable[[str], Answer]
+    ) -> None:
         self.room = room
+        self._unsent = unsent
         self.cors = cors
         self._clients = Clients(room.settings.trusted_proxies) if room.settings.counts_clients else None
         self._cookies = cookies
@@ -92,6 +97,10 @@ class Api:
             if not self._hides_cookies(scope):
                 cookie.append(self._cookies.set(scope, token, held.credential))
         return store_away(held.place.poll_after, fields, cookie)
+
+    async def unsent(self, scope: Scope) -> Answer:
+        """Show a person that what they sent went nowhere; page libraries are sent here."""
+        return self._unsent(back_from(scope))
 
     async def status(self, scope: Scope) -> Answer:
         """Tell where a ticket or pass stands; asking claims. Raises StoreError."""

@@ -17,6 +17,7 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.draining import Draining
 from waitroom.errors import StoreError
+from waitroom.libraries import Libraries
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
 from waitroom.relay import Asked, asked_of, lend, relay, relay_socket, seen_as, take_back
@@ -26,7 +27,7 @@ from waitroom.room import WaitingRoom
 from waitroom.scenes import Facts, Scene
 from waitroom.scenes import Kind as Shown
 from waitroom.settings import Settings
-from waitroom.speaking import in_words_of, is_for_a_range
+from waitroom.speaking import is_for_a_range
 from waitroom.tickets import Credential, Pass, Ticket
 
 HTML = b"text/html; charset=utf-8"
@@ -52,7 +53,7 @@ class Gate:
         self._facts = Facts(
             settings.room, settings.active_seconds, settings.tempo, STALE_SECONDS + 2 * settings.sync_seconds
         )
-        busy_headers = private_headers(csp=self._pages.busy_csp.encode())
+        busy_headers = self._busy_headers = private_headers(csp=self._pages.busy_csp.encode())
         self._busy_pages, self._busy_unsent = [], []
         for each in BUSY_SECONDS:
             seconds = b"%d" % each
@@ -62,7 +63,8 @@ class Gate:
         self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
         self.draining: Draining = Draining(settings.body_limit)
-        self.api: Api = Api(self.room, self.cookies, self._cors)
+        self._libraries = Libraries(settings)
+        self.api: Api = Api(self.room, self.cookies, self._cors, self._unsent)
         self.carried: Carried = self.api.carried
 
     def is_settled(self, known: Credential | None, scope: Scope) -> TypeGuard[Pass]:
@@ -123,8 +125,7 @@ class Gate:
         self, response: Answer, scope: Scope, kind: Kind, named: Named, receive: Receive, send: Send
     ) -> None:
         """Send an answer of the gate's own, in words that its reader knows and after the whole request."""
-        if kind is Kind.SCRIPT:
-            response = in_words_of(scope, named, response)
+        response = self._libraries.worded(scope, kind, named, response)
         await self.draining.answer(response, scope, receive, send)
 
     # -- a visitor who is let in ------------------------------------------------------------------
@@ -241,6 +242,10 @@ class Gate:
         # Who goes on with a download would append a page that comes with a 200 to it.
         status = 503 if status < 300 and is_for_a_range(by_name(scope)) else status
         return answer(status, page, HTML, [*extra, refresh(scope, poll_after)], self._page_headers)
+
+    def _unsent(self, back: str) -> Answer:
+        """Show that nothing was sent, where a page library would show nothing of the answer to what was sent."""
+        return answer(200, self._pages.unsent(back), HTML, (), self._busy_headers)
 
     def _scene(self, scope: Scope, held: Held) -> Scene:
         window = self.room.snapshot.window

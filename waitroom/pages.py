@@ -117,10 +117,13 @@ class Pages:
             self._template = self._files.get_template("waiting.html")
             self.csp = _policy(css, js, checking)
             busy_css = self._inline("busy.css", "style")
+            self._busy_style = Markup(busy_css)  # noqa: S704  # as above
             self.busy_csp = (
                 f"{STRICTEST.decode()}; style-src {_hash(busy_css)}; base-uri 'none'; form-action 'none'"
             )
-            self.busy, self.busy_unsent = (self._render_busy(busy_css, unsent) for unsent in (False, True))
+            self.busy, self.busy_unsent = map(self._render_busy, (False, True))
+            self._unsent = self._files.get_template("unsent.html")
+            self.unsent("/")
             for scene in trials():
                 self._try(scene)
             if self._shapes:
@@ -165,9 +168,15 @@ class Pages:
         if self.render(scene) != self._render(scene):
             self._shapes = None
 
-    def _render_busy(self, css: str, unsent: bool) -> bytes:
-        told = {"lang": self._messages["lang"], "t": self._messages["page"], "unsent": unsent}
-        return self._files.get_template("busy.html").render(told, css=Markup(css)).encode()  # noqa: S704  # as above
+    def unsent(self, back: str) -> bytes:
+        """Write the page that page libraries load after something was not sent; it leads back to a page of the site."""
+        return self._unsent.render(self._brief(), back=back).encode()
+
+    def _render_busy(self, unsent: bool) -> bytes:
+        return self._files.get_template("busy.html").render(self._brief(), unsent=unsent).encode()
+
+    def _brief(self) -> dict[str, Any]:
+        return {"lang": self._messages["lang"], "t": self._messages["page"], "css": self._busy_style}
 
     def _source(self, name: str) -> tuple[str, bool]:
         """Read a file; tells whether it is the shipped one."""

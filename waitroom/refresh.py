@@ -30,7 +30,7 @@ def _reference(scope: Scope) -> bytes:
     there is one.
     """
     if query := scope.get("query_string"):
-        return b"?" + _plain(query)
+        return b"?" + plain(query)
     path, root_path = scope["path"], scope.get("root_path", "")
     if path.endswith("/") or not path:
         if strip_root(path, root_path) not in ("/", ""):
@@ -40,8 +40,9 @@ def _reference(scope: Scope) -> bytes:
         return f"/{root}/".encode() if root else b"/"
     sent = (scope.get("raw_path") or b"").partition(b"?")[0].rpartition(b"/")[2]
     # With the dot in front a colon is no scheme's.
-    return b"./" + (_plain(sent) or quote(path.rpartition("/")[2], ":@!$&+,;=", errors="replace").encode())
+    return b"./" + (plain(sent) or quote(path.rpartition("/")[2], ":@!$&+,;=", errors="replace").encode())
 
 
-def _plain(text: bytes) -> bytes:
+def plain(text: bytes) -> bytes:
+    """Escape in a URL what no header, and no attribute, needs in it as it is."""
     return _ODD.sub(lambda odd: b"%%%02X" % odd[0][0], text)

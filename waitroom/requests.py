@@ -14,6 +14,10 @@ PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz", b"x-sec-purpose"
 """Where browsers say why they ask: Chromium and Firefox now, older ones, and Turbo, which may not use their name."""
 AHEAD = frozenset({b"hx-preloaded", b"next-router-prefetch", b"x-middleware-prefetch"})
 """Headers that htmx's preloading and Next.js's router send with what they fetch ahead."""
+TURBO = frozenset({b"x-turbo-request-id", b"turbo-frame"})
+"""Headers of Turbo's."""
+TURBO_READS = b"text/html, application/xhtml+xml"
+"""What older Turbo says instead, and Turbolinks: no browser says it."""
 
 
 Named = Mapping[bytes, bytes]
@@ -52,6 +56,8 @@ def kind_of(scope: Scope, named: Named) -> Kind:
         return Kind.AHEAD
     if _told(named, b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
+    if is_of_htmx(named) or is_of_inertia(named) or is_of_turbo(named) or is_of_unpoly(named):
+        return Kind.SCRIPT  # whatever else they say of themselves: the page would be shown inside of another
     destination = _told(named, b"sec-fetch-dest")
     if destination in DOCUMENTS or _told(named, b"sec-fetch-mode") == b"navigate":
         return Kind.NAVIGATION
@@ -83,6 +89,27 @@ def _is_ahead(named: Named) -> bool:
     return any(
         word in _told(named, name) for name in PURPOSES if name in named for word in (b"prefetch", b"preview")
     )
+
+
+def is_of_htmx(named: Named) -> bool:
+    """Tell whether htmx sends a request."""
+    return b"hx-request" in named
+
+
+def is_of_inertia(named: Named) -> bool:
+    """Tell whether Inertia does."""
+    return b"x-inertia" in named
+
+
+def is_of_turbo(named: Named) -> bool:
+    """Tell whether Turbo does, for a page, a frame or a form."""
+    reads = named.get(b"accept", b"")
+    return not TURBO.isdisjoint(named) or reads == TURBO_READS or b"vnd.turbo-stream" in reads
+
+
+def is_of_unpoly(named: Named) -> bool:
+    """Tell whether Unpoly does."""
+    return b"x-up-version" in named
 
 
 def _told(named: Named, name: bytes) -> bytes:

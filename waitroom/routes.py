@@ -16,6 +16,7 @@ OF_A_ROOM: dict[str, tuple[str, Handler]] = {
     "/status": ("GET", Api.status),
     "/ticket": ("DELETE", Api.leave),
     "/window": ("GET", Api.window),
+    "/unsent": ("GET", Api.unsent),
     "/challenge": ("GET", Api.challenge),
     "/challenge.js": ("GET", Api.worker),
 }

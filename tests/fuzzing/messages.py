@@ -7,7 +7,7 @@ from yarl import URL
 
 from tests.conftest import SECRET
 from tests.fuzzing.credentials import COOKIE_SEEDS, headers_of
-from waitroom.answers import Answer
+from waitroom.answers import Answer, text_answer
 from waitroom.api import Api
 from waitroom.cookies import Cookies, Scope
 from waitroom.cors import Cors
@@ -20,6 +20,7 @@ from waitroom.forwarding import (
     response_headers,
     target_of,
 )
+from waitroom.libraries import back_from
 from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
 from waitroom.routes import Routes
@@ -55,9 +56,13 @@ def requests(data: bytes) -> None:
     assert (CORS.preflight(scope) is not None) == (bool(allowed) and method == "OPTIONS")
 
 
+def _shown(back: str) -> Answer:
+    return text_answer(200, back)
+
+
 def _routes() -> Routes:
     settings = [load(room=name, redis_url="redis://127.0.0.1:1", secret=SECRET) for name in ("shop", "sale")]
-    return Routes([Api(WaitingRoom(each), Cookies(each), CORS) for each in settings])
+    return Routes([Api(WaitingRoom(each), Cookies(each), CORS, _shown) for each in settings])
 
 
 ROUTES = _routes()
@@ -66,6 +71,11 @@ ROUTES = _routes()
 def queries(data: bytes) -> None:
     """Which room a query asks for: never a guess."""
     asked = ROUTES._asked({"query_string": data})
+    back = back_from({"query_string": data})
+    assert back.startswith("/"), "a link back stays on the site"
+    assert back.isascii()
+    assert back.isprintable()
+    assert not back.startswith(("//", "/\\"))
     if b"room" not in unquote_to_bytes(data.replace(b"+", b" ")):
         assert asked is ROUTES._first
     if asked is None:
