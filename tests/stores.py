@@ -1,6 +1,7 @@
 """Real stores for the tests: the embedded Valkey, the servers that the system has, and what is built of them."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -282,6 +283,20 @@ def replicates(client: "redis.Redis") -> bool:
         return bool(client.info("replication").get("slave0", {}).get("state") == "online")
     except redis.ConnectionError:
         return False
+
+
+def in_step(primary: "redis.Redis") -> None:
+    """Wait until a replica has all that was written so far.
+
+    Not by WAIT, which is about what its own connection has written.
+    """
+    written = primary.info("replication")["master_repl_offset"]
+    until(lambda: _acknowledged(primary) >= written, "the replica has all that was written")
+
+
+def _acknowledged(primary: "redis.Redis") -> int:
+    told = primary.info("replication")
+    return max((int(told[name]["offset"]) for name in told if re.fullmatch(r"slave\d+", name)), default=-1)
 
 
 def _sentinel_lines(primary_port: int) -> tuple[str, ...]:

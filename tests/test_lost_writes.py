@@ -16,14 +16,10 @@ from tests.test_store_rights import DOCUMENTED, make_user
 from waitroom.store import KEYS
 
 
-def in_step(primary: "redis.Redis") -> None:
-    stores.until(lambda: primary.wait(1, 1000) == 1, "the replica has it all")
-
-
 def cut_off_replica(them: stores.Watched) -> None:
     """The replica lives, and hears nothing of its primary any more."""
     with them.server(them.replica_port) as replica, them.server(them.primary_port) as primary:
-        in_step(primary)
+        stores.in_step(primary)
         replica.config_set("masterauth", "none that would do")
         primary.client_kill_filter(_type="replica")
         stores.until(lambda: replica.info("replication")["master_link_status"] == "down", "it is cut off")

@@ -29,11 +29,6 @@ async def number_of_next(line: Line) -> int | None:
     return joined.number
 
 
-def in_step(primary: "redis.Redis") -> None:
-    """Wait until a replica has all that was written."""
-    stores.until(lambda: primary.wait(1, 1000) == 1, "the replica has it all")
-
-
 @pytest.mark.usefixtures("patience")
 async def test_p4_a_killed_primary_is_replaced_and_the_gate_goes_on(tmp_path: Path, room: str) -> None:
     with stores.watched(tmp_path) as them:
@@ -45,7 +40,7 @@ async def test_p4_a_killed_primary_is_replaced_and_the_gate_goes_on(tmp_path: Pa
         ):
             assert (await first.post(f"{API}/join")).json()["number"] == 1
             with them.server(them.primary_port) as primary:
-                in_step(primary)
+                stores.in_step(primary)
             them.primary.send_signal(signal.SIGKILL)
             stores.until(lambda: them.named_primary() == [them.replica_port] * 3, "the replica is promoted")
 
@@ -62,7 +57,7 @@ async def test_a_demoted_primary_is_left_for_the_new_one(tmp_path: Path, room: s
         line = Line(them.url, load(redis_url=them.url, secret=SECRET, room=room))
         assert await number_of_next(line) == 1
         with them.server(them.primary_port) as primary, them.sentinel(them.sentinel_ports[0]) as sentinel:
-            in_step(primary)
+            stores.in_step(primary)
 
             def is_demoted() -> bool:
                 # A sentinel gives a failover up that takes too long, and does not begin another by itself.
@@ -98,7 +93,7 @@ async def test_p4_a_clusters_dead_node_is_replaced_and_the_line_goes_on(tmp_path
         with them.node(owner) as node, them.node(spare) as replica:
             replica.execute_command("CLUSTER", "REPLICATE", node.execute_command("CLUSTER", "MYID"))
             stores.until(lambda: stores.replicates(node), "the replica is in step")
-            in_step(node)
+            stores.in_step(node)
         them.nodes[owner].send_signal(signal.SIGKILL)
         assert await eventually(lambda: number_of_next(line)) == 2
         assert them.owner(room) == spare

@@ -38,7 +38,7 @@ class Pair:
 
     def fail_over(self, *, writable: bool = False) -> None:
         """Promote the new server, demote the old one, and let the endpoint lead to the new one."""
-        stores.until(lambda: self.old.wait(1, 1000) == 1, "the replica has all that was written")
+        stores.in_step(self.old)
         self.new.execute_command("REPLICAOF", "NO", "ONE")
         self.old.config_set("replica-read-only", "no" if writable else "yes")
         self.old.execute_command("REPLICAOF", "127.0.0.1", str(self.new.config_get("port")["port"]))
@@ -95,7 +95,7 @@ async def test_while_no_server_will_do_each_call_looks_for_another(tmp_path: Pat
         settings = load(redis_url=them.url, secret=SECRET, room=room)
         store = Store(them.url, settings)
         await store.join([("number", "a")])
-        stores.until(lambda: them.old.wait(1, 1000) == 1, "the replica has all that was written")
+        stores.in_step(them.old)
         them.endpoint.lead_to(them.new_url)  # before it is promoted
         them.old.execute_command("REPLICAOF", "127.0.0.1", str(them.new.config_get("port")["port"]))
         for _ in range(2):
