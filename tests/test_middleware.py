@@ -550,7 +550,11 @@ async def test_whose_cookies_the_site_clears_gives_the_slot_back(
         await session(client)
         response = await client.get("/sign-out")
         assert response.headers["clear-site-data"] == told, "the site's own header goes on to the browser"
-        assert (await window(client))["inside"] == (0 if is_released else 1)
+
+        async def as_it_should_be() -> bool:
+            return bool((await window(client))["inside"] == (0 if is_released else 1))
+
+        await eventually(as_it_should_be)
 
 
 async def test_release_works_on_an_unprotected_path_and_without_a_session(settings: Make) -> None:
