@@ -36,10 +36,13 @@ def test_p1_p2_p3_hardly_a_place_goes_unused_whoever_does_not_come(
     server: Server, scenario: Scenario
 ) -> None:
     outcome = simulate(scenario, server, seed=1)
-    told = f"{title()}\n{line_of(outcome, simulate_baseline(scenario, server.url, seed=1))}"
-    assert outcome.share >= scenario.reach, told
-    assert outcome.figures.overtaken <= 2 * scenario.room["window_size"], told
-    assert outcome.figures.mean_at_door < 30, told
+
+    def told() -> str:
+        return f"{title()}\n{line_of(outcome, simulate_baseline(scenario, server.url, seed=1))}"
+
+    assert outcome.share >= scenario.reach, told()
+    assert outcome.figures.overtaken <= 2 * scenario.room["window_size"], told()
+    assert outcome.figures.mean_at_door < 30, told()
 
 
 def test_the_same_seed_makes_the_same_run(server: Server) -> None:
