@@ -41,6 +41,7 @@ LONGEST = (
     "test_cli",
     "test_workers",
     "test_site_on_servers",
+    "test_libraries",
     "test_other_ways",
     "test_simulation",
 )
