@@ -1,30 +1,24 @@
-"""Connects to the store, loads the scripts, speaks their arguments and answers.
+"""A room's transitions: the scripts, their arguments and their answers.
 
 One store, one truth: every transition of a room is one of the Lua scripts beside this file.
 """
 
 import asyncio
-import hashlib
 import json
 import logging
-import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-from redis import exceptions
-
-from waitroom.connections import FAILURES, Link
+from waitroom.connections import FAILURES
 from waitroom.counters import EVENTS, NAMES, Counters
 from waitroom.errors import StoreError
-from waitroom.first_contact import StoreFacts, check_facts, diagnosed, read_facts
 from waitroom.memory import Elapsed, Memory
-from waitroom.settings import ROOM_NAME, Settings
+from waitroom.settings import Settings
+from waitroom.store_contact import StoreContact, plain_script
 from waitroom.store_errors import denied, explained
 from waitroom.store_url import shown_url
 from waitroom.tickets import Pass, Ticket
@@ -45,8 +39,6 @@ KEYS = (
 )
 PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
 """Put in front of every script, in this order."""
-TRIAL = "redis.call('HSET', KEYS[1], 'field', 1) return redis.call('HDEL', KEYS[1], 'field')"
-ROOM_KEYS = "waitroom:{*}:state"
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
 Clock = Callable[[], int]
@@ -83,29 +75,11 @@ class Synced(NamedTuple):
     ended: dict[str, int] | None
 
 
-class Clocked(NamedTuple):
-    """How long the store takes to answer, and how far its clock is ahead of this machine's (both in seconds)."""
-
-    round_trip: float
-    ahead: float
-
-
 @cache
 def read_script(name: str) -> str:
     """Read a script as it is sent, with what all of them begin with in front."""
     folder = files("waitroom") / "scripts"
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*PREAMBLE, name))
-
-
-@cache
-def _plain_script(name: str) -> str:
-    """Read a script that stands alone."""
-    return (files("waitroom") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-
-
-@cache
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _milliseconds(microseconds: str) -> int:
@@ -123,7 +97,7 @@ def _warn_of_blindness(url: str) -> None:
     )
 
 
-class Store:
+class Store(StoreContact):
     """One room's part of the store.
 
     Every method answers with the room's window after the call, and with what was asked. They raise
@@ -139,20 +113,17 @@ class Store:
         elapsed: Elapsed | None = None,
         counters: Counters | None = None,
     ) -> None:
-        self.url = url
+        super().__init__(url, settings.room)
         self.counters: Counters = counters or Counters()
         self.patience: float = settings.store_timeout_seconds
         """How long a visitor waits for an answer, in seconds."""
         self.memory: Memory = Memory(time.monotonic if clock is None else elapsed)
-        self._room = settings.room
         self._clock = clock
         self._history = history
         self._rules = _rules(settings)
         self._rules_text = json.dumps(self._rules)
         self._keys = [f"waitroom:{{{settings.room}}}:{key}" for key in KEYS]
         self._scripts = {name: read_script(name) for name in SCRIPTS}
-        # Connections belong to the event loop that they were made in.
-        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
         self._checked = False
         # A store that has lost its count begins it again.
         self._listed_in = ""
@@ -226,18 +197,8 @@ class Store:
         keys = [f"waitroom:{{{self._room}}}:{kind}" for kind in ("spent", "spent-ends")]
         told = (len(keys), *keys, pad, slot, seconds * 1_000_000, self._clock() if self._clock else "")
         with self._explaining():
-            ago = int(await self._send(_plain_script("spend"), *told))
+            ago = int(await self._send(plain_script("spend"), *told))
         return None if ago < 0 else ago / 1_000_000
-
-    async def facts(self) -> StoreFacts:
-        """Ask the store what it is; raises where it would not do, as any first call does."""
-        link = self._link()
-        try:
-            facts = await read_facts(link, self._keys[0])
-        except FAILURES as error:
-            raise await diagnosed(error, self.url, link) from error
-        check_facts(facts, self.url)
-        return facts
 
     async def check(self) -> None:
         """Raise for a store that will not do, or that refuses now what some of the scripts need."""
@@ -246,67 +207,6 @@ class Store:
         if missing:
             raise denied(missing, self.url)
         self._checked = True
-
-    async def clock(self) -> Clocked:
-        """Ask the store for the time, and measure how long it takes."""
-        sent_at, sent = time.time(), time.monotonic()
-        with self._explaining():
-            seconds, microseconds = await self._link().ask(self._keys[0], "TIME")
-        round_trip = time.monotonic() - sent
-        return Clocked(round_trip, seconds + microseconds / 1e6 - (sent_at + round_trip / 2))
-
-    async def rooms(self) -> list[str]:
-        """Find the names of all rooms in the store; none where this user may not look for keys."""
-        keys: list[str] = []
-        with self._explaining(), suppress(exceptions.NoPermissionError):
-            keys = await self._link().find(ROOM_KEYS)
-        names = (key.removeprefix("waitroom:{").removesuffix("}:state") for key in keys)
-        return sorted(name for name in names if re.fullmatch(ROOM_NAME, name))
-
-    async def is_lasting(self) -> bool | None:
-        """Tell whether the line would outlive the server: it writes to disk as it goes, or has a replica.
-
-        None where this user may not ask.
-        """
-        with self._explaining(), suppress(exceptions.NoPermissionError):
-            kept = await self._link().ask(self._keys[0], "INFO", "persistence")
-            copied = await self._link().ask(self._keys[0], "INFO", "replication")
-            return bool(kept.get("aof_enabled") or copied.get("connected_slaves"))
-        return None
-
-    async def try_write(self) -> None:
-        """Write something and take it away, as one transition; raises where the store takes no more."""
-        with self._explaining():
-            await self._link().call("EVAL", TRIAL, 1, f"waitroom:{{{self._room}}}:trial")
-
-    async def missing_rights(self) -> list[str]:
-        """Try what the scripts do, and tell which commands of theirs this user is denied; leaves nothing behind."""
-        kinds = [f"waitroom:{{{self._room}}}:rights-{kind}" for kind in ("hash", "list", "zset")]
-        with self._explaining():
-            return [
-                str(name)
-                for name in await self._link().call("EVAL", _plain_script("rights"), len(kinds), *kinds)
-            ]
-
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            yield
-        except FAILURES as error:
-            raise explained(error, self.url) from error
-
-    async def close(self) -> None:
-        """Close this event loop's connections."""
-        link = self._links.pop(asyncio.get_running_loop(), None)
-        if link is not None:
-            await link.close()
-
-    def _link(self) -> Link:
-        loop = asyncio.get_running_loop()
-        link = self._links.get(loop)
-        if link is None:
-            link = self._links[loop] = Link(self.url)
-        return link
 
     async def _run(self, name: str, items: Sequence[Any]) -> tuple[Window, Any]:
         sent_at = time.monotonic()
@@ -362,14 +262,6 @@ class Store:
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:
         return await self._send(self._scripts[name], len(self._keys), *self._keys, *arguments)
-
-    async def _send(self, script: str, *arguments: Any) -> Any:
-        link = self._link()
-        try:
-            return await link.call("EVALSHA", _sha(script), *arguments)
-        except exceptions.NoScriptError:
-            # New to the script: restarted, promoted, or the slot's new home. Sent whole, it is kept where it runs.
-            return await link.call("EVAL", script, *arguments)
 
 
 def _identity(credential: Ticket | Pass) -> tuple[int, str, int, str]:
