@@ -45,10 +45,14 @@ class Session:
     lease_ends: int
     first: bool
     over: bool = False
+    runs_until: int = 0
+    """For so long the request of a first visit is taken to run."""
+    counts_from: int = 0
+    """When it entered, as its pass has it once it was confirmed."""
 
     @property
     def pass_ends(self) -> int:
-        return self.lease_ends - GRACE
+        return self.lease_ends - (0 if self.first else GRACE)
 
 
 @dataclass
@@ -63,6 +67,8 @@ class Model:
     floor: int = 0
     ended_version: int = 0
     left: int = 0
+    notes: list[tuple[int, int]] = field(default_factory=list)
+    """How far the window had gone and when; of first visits not every one."""
 
     # -- what follows from the history ------------------------------------------------------------
 
@@ -102,12 +108,63 @@ class Model:
         """And where nobody does."""
         return max(0, self.places() - len(self.at_door()))
 
-    def free_first(self, free: int) -> int:
-        held = [each for each in self.inside() if each.first]
-        recent = [each for each in self.entered_lately() if each in held]
-        of_capacity = max(10, self.settings.capacity // 4) - len(held)
-        of_rate = max(10, self.settings.window_size // 4) - len(recent)
-        return max(0, min(free, of_capacity, of_rate))
+    def idle(self) -> list[Session]:
+        """First visits that nobody has come back to yet and whose requests are over, oldest first."""
+        idle = [each for each in self.inside() if each.first and each.runs_until <= self.now]
+        return sorted(idle, key=lambda each: (each.runs_until, each.visitor.ticket.id))
+
+    def gives_way(self) -> bool:
+        return not self.waiting and not self.at_door()
+
+    def free_first(self, free: int) -> tuple[int, int]:
+        """At least and at most."""
+        if not self.gives_way():
+            return free, free
+        most = self.places() + len(self.idle())
+        return max(free, most - len(self.promised())), max(free, most)
+
+    def can_displace(self) -> bool:
+        """Whether a newcomer finds a place in what first visits have left, with all who are promised one coming."""
+        rules, promised, entered = self.settings, len(self.promised()), self.entered_lately()
+        of_capacity = rules.capacity - len(self.inside()) - promised
+        of_rate = rules.window_size - len(entered) - promised
+        for each in self.idle() if self.gives_way() else ():
+            if of_capacity > 0 and of_rate > 0:
+                break
+            if each in entered or of_rate > 0:
+                of_capacity, of_rate = of_capacity + 1, of_rate + (each in entered)
+        return self.gives_way() and of_capacity > 0 and of_rate > 0
+
+    def give_back(self, session: Session) -> None:
+        """Nobody has come back: it was no entry, and its ticket is that of somebody who was called."""
+        session.visitor.entered_at = None
+        del self.sessions[session.visitor.ticket.id]
+
+    def tell_time(self, now: int) -> None:
+        self.now = now
+        for session in list(self.sessions.values()):
+            if session.first and not session.over and session.lease_ends <= now:
+                self.give_back(session)
+
+    def displaced(self, inside: set[str]) -> None:
+        """First visits gave way: of who was inside these are left."""
+        idle = self.idle()
+        gone = [each for each in self.inside() if each.visitor.ticket.id not in inside]
+        assert all(each in idle for each in gone), "only a first visit that is over gives way"
+        for session in gone:
+            self.give_back(session)
+
+    def end_visit(self, how: str, id: str) -> None:
+        session = self.sessions.get(id)
+        if session is None or not session.first or session not in self.inside():
+            return
+        if how == "gone":
+            self.give_back(session)
+        else:
+            session.runs_until = self.now
+            session.lease_ends = min(
+                session.lease_ends, self.now + self._us(self.settings.first_lease_seconds)
+            )
 
     def most_called(self) -> int:
         """So many may be called at once: ten times the places that there are, or may be, a second from now."""
@@ -146,6 +203,7 @@ class Model:
             yield session.entered_at + self._us(rules.window_interval)
             yield session.lease_ends
             yield session.pass_ends
+            yield session.runs_until
         for visitor in self.visitors:
             if visitor.called_at:
                 yield visitor.called_at + self._us(rules.claim_seconds)
@@ -159,7 +217,7 @@ class Model:
     def look(self, called: int) -> None:
         """Slide the window; `called` is how far it went."""
         turns_over = self.now - self._us(self.settings.active_seconds)
-        passed = [each.number for each in self.visitors if each.called_at and each.called_at <= turns_over]
+        passed = [number for number, at in self.notes if at <= turns_over]
         kept = [each.number for each in self.at_door()]
         self.floor = max(self.floor, min(max(passed, default=0), min(kept, default=self.called + 1) - 1))
         count = called - self.called
@@ -176,8 +234,9 @@ class Model:
         """
         at_once = self.issued < called
         may, must = (not self.waiting and free > 0 for free in (self.most_free(), self.least_free()))
-        if how == "first" and not (at_once and self.free_first(self.most_free())):
-            assert not (must and self.free_first(self.least_free())), "a newcomer is kept out of a free place"
+        assert at_once or not self.can_displace(), "a first visit that is over keeps a newcomer out"
+        if how == "first" and not at_once:
+            assert not must, "a newcomer is kept out of a free place"
             return None
         assert must <= at_once <= may, (
             "a newcomer is called at once where nobody waits and there is room, else not"
@@ -185,7 +244,7 @@ class Model:
         visitor = Visitor(ticket)
         self.visitors.append(visitor)
         if at_once:
-            self._call(1)
+            self._call(1, is_first=how == "first")
         if not at_once or how == "number":
             return 0
         return self._enter(visitor, first=how == "first").pass_ends
@@ -208,11 +267,15 @@ class Model:
         session = self.sessions[id]
         first = session.first and not confirms
         # A pass tells when it was entered in milliseconds.
-        ends = self._pass_end(session.entered_at // 1000 * 1000, first)
-        if session not in self.inside() or ends <= self.now:
+        entered_at = session.entered_at // 1000 * 1000
+        ends = self._pass_end(entered_at, first)
+        if session not in self.inside() or self._pass_end(entered_at, first=False) <= self.now:
             return 0
-        session.first = first
-        session.lease_ends = max(session.lease_ends, ends + GRACE)
+        if first:
+            session.runs_until = max(session.runs_until, self.now + self._us(self.settings.running_seconds))
+        elif session.first:
+            session.first, session.counts_from = False, entered_at
+        session.lease_ends = max(session.lease_ends, ends + (0 if first else GRACE))
         return ends
 
     def leave(self, visitor: Visitor) -> int:
@@ -221,6 +284,9 @@ class Model:
         if session in self.inside():
             session.over = True
             self.left += 1
+            if session.first:
+                session.lease_ends, visitor.left = 0, True
+                return 0
             if session.pass_ends <= self.now:
                 return 0
             self.ended_version += 1
@@ -232,10 +298,14 @@ class Model:
     def _us(self, seconds: float) -> int:
         return round(seconds * 1e6)
 
-    def _call(self, count: int) -> None:
+    def _call(self, count: int, is_first: bool = False) -> None:
         for visitor in self.visitors[self.called : self.called + count]:
             visitor.called_at, visitor.promised = self.now, True
         self.called += count
+        spared = self._us(self.settings.active_seconds) // 100
+        is_spared = is_first and self.notes and self.notes[-1][1] > self.now - spared
+        if count and not is_spared:
+            self.notes.append((self.called, self.now))
 
     def _before(self, visitor: Visitor) -> list[Visitor]:
         """Those at the door who come before a visitor and ask as often as they were told."""
@@ -248,8 +318,10 @@ class Model:
 
     def _enter(self, visitor: Visitor, first: bool) -> Session:
         visitor.entered_at, visitor.promised, visitor.asked_at = self.now, False, None
-        lease_ends = self._pass_end(self.now, first) + GRACE
+        lease_ends = self._pass_end(self.now, first) + (0 if first else GRACE)
         session = Session(visitor, self.now, lease_ends, first)
+        session.runs_until = self.now + self._us(self.settings.running_seconds)
+        session.counts_from = self.now
         self.sessions[visitor.ticket.id] = session
         return session
 
@@ -258,7 +330,7 @@ class Model:
         if session not in self.inside():
             return "expired", 0, 0
         if session.pass_ends <= self.now:
-            ends = self._pass_end(session.entered_at, first=False)
+            ends = self._pass_end(session.counts_from, first=False)
             if ends <= self.now:
                 return "expired", 0, 0
             session.lease_ends = max(session.lease_ends, ends + GRACE)
@@ -266,6 +338,7 @@ class Model:
 
     def _pass_end(self, entered_at: int, first: bool) -> int:
         rules = self.settings
-        ends = self.now + self._us(rules.first_lease_seconds if first else rules.session_seconds)
+        short = min(rules.session_seconds, rules.running_seconds + rules.first_lease_seconds)
+        ends = self.now + self._us(short if first else rules.session_seconds)
         longest = self._us(rules.max_session_seconds)
         return min(ends, entered_at + longest) if longest else ends

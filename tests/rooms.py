@@ -83,6 +83,10 @@ class Line:
             first=True,
         )
 
+    async def end_visit(self, how: str, visit: Pass) -> None:
+        """End the request of a first visit: "done", or "gone" where nobody is to come back."""
+        await self.store.join([(how, visit.id)])
+
     async def _issue(self, hows: Sequence[str]) -> list[Ticket]:
         ids = [new_id() for _ in hows]
         window, answers = await self.store.join(list(zip(hows, ids, strict=True)))

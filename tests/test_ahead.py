@@ -50,7 +50,7 @@ async def serve(shop: Line, share: int) -> int:
     for _ in range(40):
         shop.clock.advance(0.5)
         called = (await shop.look()).called
-        await shop.store.withdraw([as_pass(guest) for guest in inside])
+        await shop.store.leave([as_pass(guest) for guest in inside])
         coming = [ticket for ticket in waiting[asked:called] if ticket.number % share == 0]
         outcomes = await shop.claim(*coming)
         inside = [ticket for ticket, outcome in zip(coming, outcomes, strict=True) if outcome == "active"]
@@ -165,7 +165,7 @@ async def hush(shop: Line, count: int) -> int:
         shop.clock.advance(0.5)
         called = (await shop.look()).called
         leaving, inside = inside[: capacity // 20 or 1], inside[capacity // 20 or 1 :]
-        await shop.store.withdraw([as_pass(guest) for guest in leaving])
+        await shop.store.leave([as_pass(guest) for guest in leaving])
         if step >= 80:
             continue
         outcomes = await shop.claim(*waiting[asked:called])

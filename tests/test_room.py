@@ -258,16 +258,63 @@ async def test_p8_a_proof_of_another_time_proves_nothing(settings: Make, age_ms:
         assert isinstance(decision.credential, Ticket if good else Proof)
 
 
-async def test_beyond_their_share_first_leases_have_to_prove_their_cookie(settings: Make) -> None:
-    """P1: clients that keep no cookies hold a quarter of the capacity at most, or ten places."""
-    async with opened(settings(capacity=30, window_size=30)) as room:
-        decisions = await asyncio.gather(*(room.decide(None) for _ in range(20)))
-        leases = [each for each in decisions if isinstance(each, Admitted)]
-        assert len(leases) == 10
-        assert all(each.latest.first for each in leases)
-        proven = [held(each) for each in decisions if each not in leases]
-        assert {each.kind for each in proven} == {"first"}
-        assert not admitted(await room.decide(proven[0].credential)).latest.first
+async def test_visits_that_never_come_back_keep_nobody_out(settings: Make) -> None:
+    async with opened(settings(capacity=3, window_size=3)) as room:
+        for _ in range(30):
+            visit = admitted(await room.decide(None)).latest
+            assert visit.first
+            room.end_first(visit, keeps=True)
+
+
+async def test_p1_what_runs_at_this_moment_holds_its_slot(settings: Make) -> None:
+    async with opened(settings(capacity=3, window_size=3)) as room:
+        running = []
+        for _ in range(3):
+            visit = admitted(await room.decide(None)).latest
+            running.append((visit, room.sessions.begin(visit)))
+        assert held(await room.decide(None)).kind == "first"
+        late = asyncio.ensure_future(room.decide(None))
+        visit, request = running.pop()
+        await asyncio.sleep(0)
+        room.sessions.end(request)
+        room.end_first(visit, keeps=True)
+        assert admitted(await late).latest.id != visit.id
+
+
+async def test_p5_a_first_visit_comes_back_to_its_slot_or_to_another(settings: Make) -> None:
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        full = admitted(await room.decide(visit))
+        assert (full.latest.id, full.latest.first, full.must_tell) == (visit.id, False, True)
+        await room.leave(full.latest)
+
+        other = admitted(await room.decide(None)).latest
+        room.end_first(other, keeps=False)
+        again = admitted(await room.decide(other))
+        assert (again.latest.id, again.latest.first, again.must_tell) == (other.id, False, True)
+
+
+async def test_p3_who_comes_back_to_a_full_room_stands_at_the_door(settings: Make) -> None:
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        room.end_first(visit, keeps=False)
+        guest = await guest_of(room)
+        decision = held(await room.decide(visit))
+        assert isinstance(decision.credential, Ticket)
+        assert (decision.kind, decision.new, decision.credential.number) == ("door", True, visit.number)
+        assert (await room.stand(visit)).place.status == "waiting"
+        assert await room.admit(visit) is None
+        await room.leave(guest)
+        assert (await room.stand(visit)).latest is not None
+
+
+async def test_who_left_on_a_first_visit_is_a_newcomer(settings: Make) -> None:
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        await room.leave(visit)
+        assert admitted(await room.decide(visit)).latest.id != visit.id
+        room.snapshot.end(visit.id, room.snapshot.now() + 60_000)
+        assert await room.admit(visit) is None
 
 
 # -- passes ------------------------------------------------------------------------------------------

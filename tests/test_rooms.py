@@ -27,14 +27,14 @@ def test_without_further_rooms_there_is_the_plain_one() -> None:
 def test_a_further_room_takes_over_all_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAITROOM_WINDOW_SIZE", "7")
     monkeypatch.setenv("WAITROOM_ROOMS__SALE__PATHS", "/sale/*,/vip")
-    monkeypatch.setenv("WAITROOM_ROOMS__SALE__SESSION_SECONDS", "20")
+    monkeypatch.setenv("WAITROOM_ROOMS__SALE__SESSION_SECONDS", "2")
     monkeypatch.setenv("WAITROOM_ROOMS__SALE__EXCLUDE", "")
     first, sale = load_rooms(status_code=429, exclude="/hooks/*")
     assert (first.room, first.paths, first.session_seconds) == ("default", ("/*",), 300)
-    assert (sale.room, sale.paths, sale.session_seconds) == ("sale", ("/sale/*", "/vip"), 20)
+    assert (sale.room, sale.paths, sale.session_seconds) == ("sale", ("/sale/*", "/vip"), 2)
     assert (sale.window_size, sale.status_code, sale.exclude) == (7, 429, ("/hooks/*",))
     assert (first.capacity, sale.capacity) == (210, 210)
-    assert sale.first_lease_seconds == 20, "what follows from a setting follows from the room's own"
+    assert sale.first_lease_seconds == 2, "what follows from a setting follows from the room's own"
 
 
 def test_a_room_of_keywords_wins_over_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:

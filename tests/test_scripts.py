@@ -12,7 +12,7 @@ from tests.conftest import SECRET
 from tests.rooms import DOOR, GRACE, Line
 from waitroom.settings import load
 from waitroom.store import KEYS, Store
-from waitroom.tickets import Ticket, new_id
+from waitroom.tickets import Ticket, new_id, ticket_of
 
 MakeLine = Callable[..., Line]
 
@@ -27,6 +27,8 @@ SMALL: dict[str, Any] = {
     "claim_seconds": 25,
 }
 ACTIVE = 80
+RUNNING = 2
+"""Seconds for which a first visit is taken to run, unless its process says that it does so longer."""
 
 
 @pytest_asyncio.fixture
@@ -101,7 +103,7 @@ async def test_who_enters_at_once_has_a_full_lease(line: MakeLine) -> None:
 
 async def test_a_first_lease_is_short(line: MakeLine) -> None:
     shop = line()
-    assert await shop.join("first") == [(1, 0, shop.clock.ms(40))]
+    assert await shop.join("first") == [(1, 0, shop.clock.ms(RUNNING + 40))]
     assert (await shop.look()).inside == 1
 
 
@@ -303,7 +305,7 @@ async def test_p2_the_called_who_come_late_and_the_next_share_one_interval(line:
 async def test_p2_the_rate_holds_by_whatever_way_they_enter(line: MakeLine) -> None:
     shop = line()
     (ticket,) = await shop.tickets(1)
-    await shop.first()
+    await shop.renew(await shop.first())
     await shop.enter(1)
     assert await shop.claim(ticket) == ["active"]
     shop.clock.advance(10, -1)
@@ -666,7 +668,7 @@ async def test_a_session_that_left_is_not_renewed(line: MakeLine) -> None:
     (ticket,) = await shop.enter(1)
     await shop.leave(ticket)
     assert await shop.renew(ticket) == 0
-    assert await shop.renew(await shop.first(), confirms=False) == shop.clock.ms(40)
+    assert await shop.renew(await shop.first(), confirms=False) == shop.clock.ms(RUNNING + 40)
     assert (await shop.look()).inside == 1
 
 
@@ -703,7 +705,7 @@ async def test_the_longest_time_is_no_longer_for_a_ticket_than_for_its_pass(line
     assert await shop.claim(ticket) == ["expired"]
 
 
-@pytest.mark.parametrize(("how", "seconds"), [("first", 20), ("enter", 30)])
+@pytest.mark.parametrize(("how", "seconds"), [("first", RUNNING + 20), ("enter", 30)])
 async def test_the_longest_time_caps_the_first_lease_too(line: MakeLine, how: str, seconds: int) -> None:
     shop = line(max_session_seconds=30, first_lease_seconds=20)
     assert await shop.join(how) == [(1, 0, shop.clock.ms(seconds))]
@@ -714,81 +716,224 @@ async def test_the_longest_time_caps_the_first_lease_too(line: MakeLine, how: st
 
 
 async def test_a_first_lease_becomes_full_when_the_cookie_comes_back(line: MakeLine) -> None:
-    shop = line(window_size=40)
+    shop = line()
     newcomer = await shop.first()
-    assert (await shop.look()).free_first == 9
     shop.clock.advance(1)
     assert await shop.renew(newcomer, confirms=True) == shop.clock.ms(300)
-    assert (await shop.look()).free_first == 10
+    shop.clock.advance(300 + GRACE, -1)
+    assert (await shop.look()).inside == 1
     assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(300)
 
 
-async def test_a_first_lease_stays_short_until_then(line: MakeLine) -> None:
+async def test_a_first_lease_lasts_while_its_request_runs_and_a_little_longer(line: MakeLine) -> None:
     shop = line(capacity=1)
     newcomer = await shop.first()
     for _ in range(3):
-        shop.clock.advance(30)
-        assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(40)
-    shop.clock.advance(40 + GRACE, -1)
+        shop.clock.advance(RUNNING)
+        assert await shop.renew(newcomer, confirms=False) == shop.clock.ms(RUNNING + 40)
+        assert await shop.join("first") == [(0, 0, 0)]
+    shop.clock.advance(RUNNING + 40, -1)
     assert (await shop.look()).inside == 1
     shop.clock.advance(0, 1)
     window = await shop.look()
     assert (window.inside, window.free_first) == (0, 1)
 
 
+async def test_a_first_visit_that_is_over_is_kept_for_its_lease(line: MakeLine) -> None:
+    shop = line(first_lease_seconds=3)
+    newcomer = await shop.first()
+    await shop.end_visit("done", newcomer)
+    shop.clock.advance(3, -1)
+    assert (await shop.look()).inside == 1
+    shop.clock.advance(0, 1)
+    assert (await shop.look()).inside == 0
+
+
+async def test_one_that_was_never_known_to_be_over_ends_by_itself(line: MakeLine) -> None:
+    """Its process may have died; what it says late changes nothing."""
+    shop = line(first_lease_seconds=3)
+    newcomer = await shop.first()
+    shop.clock.advance(RUNNING + 3)
+    assert (await shop.look()).inside == 0
+    await shop.end_visit("done", newcomer)
+    await shop.end_visit("gone", newcomer)
+    assert (await shop.look()).inside == 0
+    assert await shop.renew(newcomer, confirms=False) == 0
+
+
+async def test_no_longer_than_it_would_have_lasted(line: MakeLine) -> None:
+    shop = line(first_lease_seconds=3)
+    newcomer = await shop.first()
+    shop.clock.advance(RUNNING + 2)
+    await shop.end_visit("done", newcomer)
+    shop.clock.advance(1)
+    assert (await shop.look()).inside == 0
+
+
+async def test_p2_what_was_given_back_was_no_entry(line: MakeLine) -> None:
+    shop = line()
+    for newcomer in [await shop.first() for _ in range(3)]:
+        await shop.end_visit("gone", newcomer)
+        await shop.end_visit("gone", newcomer)
+    window = await shop.look()
+    assert (window.inside, window.free, window.issued) == (0, 3, 3)
+    await shop.enter(3)
+
+
+@pytest.mark.parametrize("how", ["done", "gone"])
+async def test_whose_cookie_has_come_back_is_told_over_too_late(line: MakeLine, how: str) -> None:
+    shop = line()
+    newcomer = await shop.first()
+    await shop.renew(newcomer)
+    await shop.end_visit(how, newcomer)
+    shop.clock.advance(250)
+    assert (await shop.look()).inside == 1
+
+
+@pytest.mark.parametrize("small", [{"capacity": 2, "window_size": 9}, {"capacity": 9, "window_size": 2}])
+@pytest.mark.parametrize("how", ["first", "enter", "number"])
+async def test_newcomers_take_the_slots_of_first_visits_that_are_over_oldest_first(
+    line: MakeLine, small: dict[str, int], how: str
+) -> None:
+    shop = line(**small)
+    oldest, newer = [await shop.first() for _ in range(2)]
+    assert (await shop.look()).free_first == 0
+    assert await shop.join("first") == [(0, 0, 0)]
+    await shop.end_visit("done", oldest)
+    shop.clock.advance(0.001)
+    await shop.end_visit("done", newer)
+    assert (await shop.look()).free_first == 2
+    (joined,) = await shop.join(how)
+    assert (joined.number, joined.start) == (3, 2)
+    assert await shop.renew(newer) == shop.clock.ms(300)
+    assert await shop.renew(oldest) == 0
+
+
+async def test_any_number_of_them_one_after_the_other_are_let_in(line: MakeLine) -> None:
+    shop = line(capacity=3)
+    for number in range(1, 31):
+        newcomer = await shop.first()
+        assert newcomer.number == number
+        await shop.end_visit("done", newcomer)
+
+
+async def test_the_rate_is_freed_by_an_entry_of_the_interval_alone(line: MakeLine) -> None:
+    shop = line(window_size=1, first_lease_seconds=40)
+    old = await shop.first()
+    await shop.end_visit("done", old)
+    shop.clock.advance(10)
+    await shop.enter(1)
+    assert await shop.join("first") == [(0, 0, 0)]
+    assert await shop.renew(old) == shop.clock.ms(300)
+
+
+async def test_nobody_who_waits_or_stands_at_the_door_is_overtaken(line: MakeLine) -> None:
+    shop = line(capacity=1, first_lease_seconds=20)
+    newcomer = await shop.first()
+    (waiting,) = await shop.tickets(1)
+    await shop.end_visit("done", newcomer)
+    assert await shop.join("first") == [(0, 0, 0)]
+    await shop.end_visit("gone", newcomer)
+    assert await shop.claim(waiting) == ["active"]
+
+
+async def test_who_stands_at_the_door_is_not_overtaken(line: MakeLine) -> None:
+    shop = line(capacity=1, first_lease_seconds=20)
+    first = await shop.first()
+    await shop.end_visit("gone", first)
+    second = await shop.first()
+    assert await shop.claim(ticket_of(first)) == ["door"]
+    await shop.end_visit("done", second)
+    assert (await shop.look()).free_first == 0
+    assert await shop.join("first") == [(0, 0, 0)]
+
+
+async def test_p5_who_comes_back_late_enters_again_or_stands_first_at_the_door(line: MakeLine) -> None:
+    shop = line(capacity=1, claim_seconds=1)
+    first = await shop.first()
+    await shop.end_visit("done", first)
+    (second,) = await shop.enter(1)
+    waiting = await shop.tickets(1)
+    assert await shop.renew(first) == 0
+    assert await shop.claim(ticket_of(first)) == ["door"]
+    await shop.leave(second)
+    assert await shop.claim(*waiting) == ["waiting"]
+    shop.clock.advance(1)
+    assert (await shop.claimed(ticket_of(first)))[:3] == ("active", shop.clock.ms(300), shop.clock.ms())
+    assert await shop.claim(ticket_of(first)) == ["active"]
+    assert (await shop.look()).inside == 1
+    await shop.leave(first)
+    assert await shop.claim(ticket_of(first)) == ["expired"]
+
+
+async def test_where_its_turn_is_over_it_has_expired(line: MakeLine) -> None:
+    shop = line()
+    first = await shop.first()
+    shop.clock.advance(ACTIVE)
+    await shop.look()
+    assert await shop.claim(ticket_of(first)) == ["expired"]
+
+
+async def test_p5_who_left_on_a_first_lease_does_not_come_back(line: MakeLine) -> None:
+    shop = line()
+    first = await shop.first()
+    assert await shop.leave(first) == [0]
+    assert (await shop.look()).inside == 0
+    assert await shop.renew(first) == 0
+    assert await shop.claim(ticket_of(first)) == ["expired"]
+
+
+async def test_a_claim_of_who_is_on_a_first_lease_confirms_it(line: MakeLine) -> None:
+    shop = line()
+    first = await shop.first()
+    shop.clock.advance(1)
+    assert (await shop.claimed(ticket_of(first)))[:3] == ("active", shop.clock.ms(300), shop.clock.ms(-1))
+    shop.clock.advance(200)
+    assert (await shop.look()).inside == 1
+
+
+async def test_and_after_the_longest_time_it_does_not(line: MakeLine) -> None:
+    shop = line(max_session_seconds=30, first_lease_seconds=40)
+    first = await shop.first()
+    shorter = shop.again(max_session_seconds=10)
+    shop.clock.advance(11)
+    assert await shorter.claim(ticket_of(first)) == ["expired"]
+
+
 async def test_a_cookie_that_comes_back_after_the_longest_time_confirms_nothing(line: MakeLine) -> None:
-    shop = line(capacity=40, window_size=40, max_session_seconds=30, first_lease_seconds=20)
+    shop = line(max_session_seconds=30, first_lease_seconds=20)
     newcomer = await shop.first()
     shop.clock.advance(30)
     assert await shop.renew(newcomer, confirms=True) == 0
-    window = await shop.look()
-    assert (window.inside, window.free_first) == (1, 9)
+    assert (await shop.look()).inside == 0
 
 
-@pytest.mark.parametrize(
-    ("window_size", "capacity", "share"),
-    [(100, 80, 20), (80, 100, 20), (12, 100, 10), (100, 12, 10), (43, 100, 10), (47, 100, 11), (7, 100, 7)],
-)
-async def test_first_leases_hold_at_most_a_quarter_but_ten(
-    line: MakeLine, window_size: int, capacity: int, share: int
-) -> None:
-    shop = line(window_size=window_size, capacity=capacity)
-    assert (await shop.look()).free_first == share
-    answers = await shop.join(*["first"] * (share + 2))
-    assert [bool(joined.number) for joined in answers] == [True] * share + [False] * 2
-    window = await shop.look()
-    assert (window.free_first, window.issued) == (0, share)
-    if window.free:
-        await shop.enter(window.free)
-
-
-async def test_first_leases_not_confirmed_hold_their_share_of_the_capacity(line: MakeLine) -> None:
-    shop = line(window_size=400, capacity=40)
-    newcomers = [await shop.first() for _ in range(10)]
-    shop.clock.advance(10)
-    assert await shop.join("first") == [(0, 0, 0)]
-    await shop.leave(newcomers[0])
-    await shop.renew(newcomers[1])
-    assert (await shop.look()).free_first == 2
-    shop.clock.advance(30 + GRACE)
-    assert (await shop.look()).free_first == 10
-
-
-async def test_first_leases_not_confirmed_hold_their_share_of_the_rate(line: MakeLine) -> None:
-    shop = line(window_size=40, capacity=400)
-    for _ in range(10):
-        await shop.first()
-    assert await shop.join("first") == [(0, 0, 0)]
-    shop.clock.advance(10, -1)
-    assert await shop.join("first") == [(0, 0, 0)]
-    shop.clock.advance(0, 1)
-    assert (await shop.look()).free_first == 10
+async def test_first_visits_are_remembered_only_while_they_last(line: MakeLine) -> None:
+    shop = line(capacity=3)
+    for _ in range(300):
+        await shop.end_visit("done", await shop.first())
+        shop.clock.advance(0.001)
+    with stores.admin(shop.url) as client:
+        kinds = {"inside": "zcard", "first": "zcard", "entries": "zcard", "used": "hlen", "calls": "llen"}
+        kept = {name: getattr(client, count)(key(shop, name)) for name, count in kinds.items()}
+    assert kept == {"inside": 3, "first": 3, "entries": 3, "used": 0, "calls": 1}
 
 
 async def test_places_promised_count_against_first_leases(line: MakeLine) -> None:
     shop = line(window_size=40, capacity=11)
     answers = await shop.join(*["number"] * 5, *["first"] * 7)
     assert [bool(joined.number) for joined in answers] == [True] * 11 + [False]
+
+
+async def test_p1_after_a_loss_a_first_lease_may_have_been_confirmed(line: MakeLine) -> None:
+    shop = line(first_lease_seconds=3)
+    newcomer = await shop.first()
+    store = Store(shop.url, shop.settings, shop.clock, history=lambda: "another")
+    shop.stores.append(store)
+    await store.sync(-1)
+    shop.clock.advance(60)
+    assert (await shop.look()).inside == 1
+    assert await shop.renew(newcomer) == shop.clock.ms(300)
 
 
 # --- leaving and the list of the ended ---------------------------------------------------------

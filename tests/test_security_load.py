@@ -179,7 +179,7 @@ def test_p7_all_that_can_grow_has_a_bound_that_is_written_down() -> None:
 def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
     """How much each of them holds, in all objects of this process's one gate."""
     room = gate._gates[0].room
-    together = (room._joins, room._claims, room._leaves, room._withdrawals, room.sessions._renewals)
+    together = (room._joins, room._claims, room._leaves, room.sessions._renewals)
     sessions = room.sessions
     return {
         "WaitingRoom._joining": len(room._joining),

@@ -46,7 +46,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "capacity": 1500,
         "session_seconds": 300,
         "max_session_seconds": 0,
-        "first_lease_seconds": 60,
+        "first_lease_seconds": 3,
         "body_limit": 64_000_000,
         "claim_seconds": 90,
         "settle_seconds": 5,

@@ -17,12 +17,23 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.draining import Draining
 from waitroom.errors import StoreError
+from waitroom.first_visits import FirstVisit
 from waitroom.libraries import Libraries
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
 from waitroom.relay import Asked, asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_release, without_command
-from waitroom.requests import Kind, Named, by_name, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.requests import (
+    Kind,
+    Named,
+    by_name,
+    hides_cookies,
+    is_cross_site,
+    is_probe,
+    is_safe,
+    is_same_site,
+    kind_of,
+)
 from waitroom.room import WaitingRoom
 from waitroom.scenes import Facts, Scene
 from waitroom.scenes import Kind as Shown
@@ -101,6 +112,8 @@ class Gate:
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
         decision: Decision | None
+        if credential is None and is_probe(scope, named):
+            kind = Kind.SUBRESOURCE
         if kind is Kind.SUBRESOURCE:
             decision = await self.room.decide_uncounted(credential)
         elif kind is Kind.AHEAD:
@@ -112,11 +125,17 @@ class Gate:
         if isinstance(decision, Admitted):
             latest, must_tell = decision
             headers = scope["headers"]
+            visit = None
+            if latest.first and not isinstance(credential, Pass):
+                keeps = not (unseen or (kind is Kind.SCRIPT and is_same_site(named)))
+                visit = FirstVisit(scope, asked_of(scope), keeps)
+                receive = visit.watching(receive)
             await self.serve(
-                scope, headers, receive, send, site, latest, credential, must_tell, unseen, outermost
+                scope, headers, receive, send, site, latest, credential, must_tell, unseen, outermost, visit
             )
         elif isinstance(decision, Uncounted):
-            await beside([self], scope, receive, send, site, outermost)
+            with self.room.uncounted():
+                await beside([self], scope, receive, send, site, outermost)
         else:
             response = self._hold(scope, kind, decision, unseen) if decision else _bare()
             await self._answer(self._cors.allow(scope, response), scope, kind, named, receive, send)
@@ -142,6 +161,7 @@ class Gate:
         must_tell: bool = False,
         unseen: bool = False,
         outermost: bool = True,
+        visit: FirstVisit | None = None,
     ) -> None:
         """Pass a visitor's request on to the site, which sees these `headers`; the response goes back as it comes,
         piece by piece.
@@ -149,7 +169,8 @@ class Gate:
         `latest` is the session's newest pass; if the visitor `presented` another, `must_tell` says whether it has to
         reach them with this very response.
 
-        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it.
+        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it. What is
+        seen of a first `visit` says whether its slot is kept for a moment.
         """
         asked = asked_of(scope)
         released = False
@@ -164,13 +185,17 @@ class Gate:
                 pass  # also released: the cookie that would be taken away is of another session
             elif released:
                 kept = [*make_private(asked[0], kept), self.cookies.clear(seen_as(asked))]
-            else:
+            elif visit is None or visit.takes_cookie(message["status"], kept):
                 kept = self._with_pass(asked, message["status"], kept, latest, presented, must_tell)
             return send(message if kept is message.get("headers") else {**message, "headers": kept})
 
         def end() -> Awaitable[None] | None:
             self.room.sessions.end(request)
-            return self.release(latest, untold=unseen) if released or unseen else None
+            if visit is not None and (unseen or not released):
+                self.room.end_first(latest, keeps=visit.may_return())
+            elif released:
+                return self.release(latest)
+            return None
 
         send_on, done = relay(send, begin, end)
         request = self.room.sessions.begin(latest)
@@ -212,10 +237,10 @@ class Gate:
         credential = await self.carried.read(scope)
         return credential if isinstance(credential, Pass) else None
 
-    async def release(self, session: Pass, untold: bool = False) -> None:
-        """End a session, as the site has said or as nobody was told of it."""
+    async def release(self, session: Pass) -> None:
+        """End a session, as the site has said."""
         try:
-            await (self.room.withdraw(session) if untold else self.room.leave(session))
+            await self.room.leave(session)
         except StoreError as error:
             log.info("a released slot stays taken until its lease ends: %s", error)
 

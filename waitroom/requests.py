@@ -12,6 +12,25 @@ READS = frozenset({"GET", "HEAD"})
 DOCUMENTS = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz", b"x-sec-purpose")
 """Where browsers say why they ask: Chromium and Firefox now, older ones, and Turbo, which may not use their name."""
+PROBES = (
+    b"kube-probe",
+    b"elb-healthchecker",
+    b"googlehc",
+    b"googlestackdriver",
+    b"amazon-route53-health-check",
+    b"azure traffic manager",
+    b"cloudflare-traffic-manager",
+    b"consul health check",
+    b"blackbox",
+    b"pingdom",
+    b"uptimerobot",
+    b"better uptime",
+    b"statuscake",
+    b"site24x7",
+    b"datadog",
+    b"newrelicpinger",
+)
+"""Words in the `User-Agent`, in lower case, of what asks again and again whether the site is there."""
 AHEAD = frozenset({b"hx-preloaded", b"next-router-prefetch", b"x-middleware-prefetch"})
 """Headers that htmx's preloading and Next.js's router send with what they fetch ahead."""
 TURBO = frozenset({b"x-turbo-request-id", b"turbo-frame"})
@@ -76,10 +95,27 @@ def _kind_without_metadata(scope: Scope, named: Named) -> Kind:
         return Kind.SCRIPT
     if wish is Wish.PART:
         return Kind.SUBRESOURCE if scope["method"] in READS else Kind.SCRIPT
+    if wish is Wish.ANY and scope["method"] in READS and b"accept" in named and _is_browser(named):
+        return Kind.SUBRESOURCE  # a browser names HTML where it wants a page
     if wish is Wish.ANY:
         # Browsers name HTML where they send a form, and a program that only asks may say what it sends, always.
         return Kind.NAVIGATION if is_safe(scope) and b"content-type" not in named else Kind.SCRIPT
     return Kind.NAVIGATION if wish is Wish.PAGE else Kind.SCRIPT
+
+
+def _is_browser(named: Named) -> bool:
+    agent = named.get(b"user-agent", b"")
+    return agent.startswith(b"Mozilla/") or b"CFNetwork" in agent
+
+
+def is_probe(scope: Scope, named: Named) -> bool:
+    """Tell who looks whether the site is there, and never comes back with a cookie."""
+    return scope["method"] == "HEAD" or any(word in _told(named, b"user-agent") for word in PROBES)
+
+
+def is_same_site(named: Named) -> bool:
+    """Tell a request that a page of the site sends, where the browser says so."""
+    return _told(named, b"sec-fetch-site") in (b"same-origin", b"same-site") or b"x-requested-with" in named
 
 
 def _is_ahead(named: Named) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from waitroom.busy import Busy
@@ -37,13 +38,18 @@ from waitroom.tickets import (
     Tokens,
     new_id,
     pass_of,
+    ticket_of,
 )
-from waitroom.together import Together
+from waitroom.together import BATCH, Together, is_alive
 from waitroom.window import Rank, Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
 LONGEST_HOLD = 1.0
 """Seconds for which a request of somebody at the door is held where a place is known to come free within them."""
+LOOK_EVERY = 0.05
+"""Seconds after which is asked again whether a first visit that runs has given way to the next."""
+MOST_SEEKING = 200
+"""First visits that wait at a time for one that runs."""
 MOST_EXCHANGED = 10_000
 """Proofs of which a process remembers what it gave for them: the newest, some megabytes at most."""
 
@@ -99,6 +105,7 @@ class WaitingRoom:
             self.snapshot,
             round(settings.session_seconds * 1000),
             round(settings.max_session_seconds * 1000),
+            round(settings.running_seconds * 1000),
         )
         self.guard = Guard(settings, keys, store, self.snapshot)
         self.outage = Outage(settings, self.snapshot, self._places, self.counters, self.sessions.lend)
@@ -106,22 +113,44 @@ class WaitingRoom:
         self.busy = Busy(self.snapshot, self._joins, self.counters)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
         self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
-        self._withdrawals = Together(store.withdraw, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
+        self._telling: asyncio.Task[None] | None = None
+        self._seeking = 0
+        self._uncounted = 0
 
     def _each_sync(self) -> bool:
         if self._embedded is not None and self.outage.is_on():
             self._embedded.revive()
-        return self.sessions.keep_open()
+        self._tell_ended()
+        return self.sessions.keep_open() or self.sessions.ended_first() > 0
 
     async def _before_return(self) -> None:
         await self.sessions.report_lent()
 
     async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
-        """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""
-        window, joined = await self._store.join(visitors)
+        """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch.
+
+        First visits that are over go in front, as their slots may be what these need.
+        """
+        window, joined = await self._store.join([*self.sessions.take_ended_first(BATCH), *visitors])
         return window, [(window, one) for one in joined]
+
+    def end_first(self, visit: Pass, keeps: bool) -> None:
+        """End a first visit's request; what nobody is to come back to is given back at once."""
+        self.sessions.end_first(visit, keeps)
+        if not keeps:
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        """Tell the store of the first visits that are over, where no newcomer has taken them along."""
+        if self.sessions.ended_first() and not (is_alive(self._telling) or self.outage.is_on()):
+            self._telling = asyncio.get_running_loop().create_task(self._tell_ended_quietly())
+
+    async def _tell_ended_quietly(self) -> None:
+        with suppress(StoreError):  # they run out by themselves
+            window, _ = await self._join_together(())
+            self.snapshot.learn(window)
 
     async def close(self) -> None:
         """Stop the tasks, close the connections and give up the share in the embedded server."""
@@ -129,8 +158,11 @@ class WaitingRoom:
             return
         self.started = False
         # A call that outlived its connections would make new ones, which nobody closes.
-        calls = (self._joins, self._claims, self._leaves, self._withdrawals)
+        calls = (self._joins, self._claims, self._leaves)
         await asyncio.gather(self.sessions.close(), *(together.close() for together in calls))
+        if self._telling is not None and is_alive(self._telling):
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         await self.snapshot.close()
         await self._store.close()
         if self._embedded is not None:
@@ -171,6 +203,8 @@ class WaitingRoom:
             admitted = await self._admit(credential)
             if admitted:
                 return admitted
+            if credential.first and not self.outage.is_on() and (held := await self._first_back(credential)):
+                return held
         elif isinstance(credential, Ticket):
             decision = await self._decide_ticket(credential)
             if decision:
@@ -196,7 +230,18 @@ class WaitingRoom:
         window = self.snapshot.window
         if self.outage.is_on() or window is None:
             return Uncounted() if self.outage.is_open() else None
-        return None if window.waiting else Uncounted()
+        # They are no sessions, so that no more of them may run than there are slots for as many.
+        room_for = window.free_first + self.sessions.ended_first()
+        return Uncounted() if not window.waiting and room_for > self._uncounted else None
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Have a request that takes no slot run."""
+        self._uncounted += 1
+        try:
+            yield
+        finally:
+            self._uncounted -= 1
 
     async def admit(self, credential: Credential | None) -> Admitted | Uncounted | None:
         """Admit a valid pass, as for a WebSocket, which cannot wait; else only where the gate is open."""
@@ -212,7 +257,8 @@ class WaitingRoom:
         window = self.snapshot.window
         if window and latest.generation < window.generation:
             return None
-        if sessions.is_valid(latest):
+        # Whether a first visit still has its slot only the store knows.
+        if sessions.is_valid(latest) and (not latest.first or self.outage.is_on()):
             if window and not window.covers(latest, called=True):
                 self._store.memory.hear(latest)
             sessions.renew_soon(latest)
@@ -224,7 +270,28 @@ class WaitingRoom:
         except StoreError as error:
             self.snapshot.lose(error)
             return Admitted(latest, must_tell=False) if sessions.is_valid(latest) else None
+        if revived is None and latest.first:
+            return await self._enter_again(latest)
         return Admitted(revived, must_tell=True) if revived else None
+
+    async def _enter_again(self, first: Pass) -> Admitted | None:
+        """Admit who comes back to a slot that was given back, if there is one; their turn has come long ago."""
+        if first.id in self.snapshot.ended:
+            return None
+        ticket = ticket_of(first)
+        try:
+            claimed = await self._ask(ticket, enters=True)
+        except StoreError as error:
+            self.snapshot.lose(error)
+            return None
+        return (
+            Admitted(self._claimed(ticket, claimed), must_tell=True) if claimed.outcome == "active" else None
+        )
+
+    async def _first_back(self, first: Pass) -> Decision | None:
+        """Decide about a first visit that came back to no slot: it stands at the door; None where its turn is over."""
+        decision = await self._decide_ticket(ticket_of(first))
+        return decision._replace(new=True) if isinstance(decision, Held) else decision
 
     async def _decide_ticket(self, ticket: Ticket) -> Decision | None:
         """Decide about a ticket; None when its turn has passed or it is void."""
@@ -243,20 +310,20 @@ class WaitingRoom:
             return None
         return self._held(ticket, claimed.outcome == "door", new=False)
 
-    async def _join_proven(self, proof: Proof, asker: Asker) -> Decision:
+    async def _join_proven(self, proof: Proof, asker: Asker, how: str = "enter") -> Decision:
         """Give a number to a visitor whose cookie came back; several requests at once get the same one."""
         joining = self._joining.get(proof.id)
         if joining is None:
-            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof, asker))
+            joining = self._joining[proof.id] = asyncio.ensure_future(self._number_for(proof, asker, how))
             joining.add_done_callback(lambda _: self._joining.pop(proof.id, None))
         return await asyncio.shield(joining)
 
-    async def _number_for(self, proof: Proof, asker: Asker) -> Decision:
+    async def _number_for(self, proof: Proof, asker: Asker, how: str) -> Decision:
         hindrance = await self.guard.check(asker, proof)
         if hindrance:
             return self._hindered(hindrance, proof)
         id = new_id()
-        issued = await self._joins.ask(("enter", id))
+        issued = await self._joins.ask((how, id))
         ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
         entered = self._entered(ticket, pass_ends, first=False) if pass_ends else None
         self._exchanged[proof.id] = entered.latest if entered else ticket
@@ -269,17 +336,39 @@ class WaitingRoom:
         hindrance = self.guard.expected()
         if (
             not window.waiting
-            and window.free_first > 0
+            and (window.free_first > 0 or self._may_come_free())
             and not (hindrance := await self.guard.check(asker, None))
         ):
             id = new_id()
-            issued = window, joined = await self._joins.ask(("first", id))
+            issued = window, joined = await self._join_first(id)
             if joined.number:
                 return self._entered(self._ticket(issued, id, missed), joined.pass_ends, first=True)
         if hindrance:
             return self._hindered(hindrance, None, missed)
         proof = Proof(new_id(), self.snapshot.now(), missed)
         return Held("first", self._places.unnumbered(window), proof, new=True)
+
+    def _may_come_free(self) -> bool:
+        """Tell whether slots may come free in a moment, as first visits that run just now have them."""
+        return self.sessions.ended_first() > 0 or self.sessions.runs_first()
+
+    async def _join_first(self, id: str) -> Issued:
+        """Enter on a first lease. Where only requests that run just now stand in the way, wait a moment for one."""
+        issued = await self._joins.ask(("first", id))
+        if self._seeking >= MOST_SEEKING:
+            return issued
+        self._seeking += 1
+        try:
+            for _ in range(round(LONGEST_HOLD / LOOK_EVERY)):
+                window, joined = issued
+                if joined.number or window.waiting or not self._may_come_free():
+                    break
+                if not self.sessions.ended_first():
+                    await asyncio.sleep(LOOK_EVERY)
+                issued = await self._joins.ask(("first", id))
+        finally:
+            self._seeking -= 1
+        return issued
 
     def _hindered(self, hindrance: Hindrance, shown: Proof | None, missed: bool = False) -> Held:
         """Hold who gets no number yet; the proof that was shown goes on waiting, unless it was used."""
@@ -313,12 +402,26 @@ class WaitingRoom:
         proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
         if not self.outage.goes_first(proof):
             raise AwayError(self.outage.hold_back(proof, missed=False))
-        hindrance = await self.guard.check(asker, proof)
+        if proof:
+            return await self._stand_proven(proof, asker)
+        hindrance = await self.guard.check(asker, None)
         if hindrance:
-            raise HinderedError(self._hindered(hindrance, proof))
+            raise HinderedError(self._hindered(hindrance, None))
         id = new_id()
         ticket = self._ticket(await self._joins.ask(("number", id)), id, missed=False)
         return Standing(self._places.in_line(ticket, self._window()), ticket, None, new=True)
+
+    async def _stand_proven(self, proof: Proof, asker: Asker) -> Standing:
+        """Join with a proof: whatever else comes with it, a page's visit as well, gets the same number."""
+        if given := self._exchanged.get(proof.id):
+            return (await self.stand(given))._replace(new=True)
+        decision = await self._join_proven(proof, asker, "number")
+        if isinstance(decision, Admitted):
+            return self._inside(decision.latest, None)._replace(new=True)
+        assert isinstance(decision, Held)  # noqa: S101  # who takes a number is never let through without one
+        if not isinstance(decision.credential, Ticket):
+            raise HinderedError(decision)
+        return Standing(decision.place, decision.credential, None, new=True)
 
     async def stand(self, credential: Ticket | Pass) -> Standing:
         """Tell where a credential stands; asking claims. Raises StoreError where only the store could tell."""
@@ -328,7 +431,9 @@ class WaitingRoom:
             if admitted:
                 return self._inside(admitted.latest, None)
             self._raise_if_away()
-            return Standing(self._places.expired(credential.number), None, None)
+            if not credential.first:
+                return Standing(self._places.expired(credential.number), None, None)
+            credential = ticket_of(credential)
         window = self._window()
         if place := self._places.waiting(credential, window):
             return Standing(place, credential, None)
@@ -348,11 +453,6 @@ class WaitingRoom:
         until = await self._leaves.ask(credential)
         if until:
             self.snapshot.end(credential.id, until)
-
-    async def withdraw(self, untold: Pass) -> None:
-        """End a session whose pass nobody was given; raises StoreError."""
-        self._raise_if_away()
-        await self._withdrawals.ask(untold)
 
     def visitor(self, admitted: Pass) -> Visitor:
         """Describe a session for the site."""

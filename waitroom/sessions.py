@@ -13,17 +13,27 @@ from waitroom.together import Together
 SKEW_MS = 5_000
 """How much longer than its lease a pass may seem to live before it is not believed."""
 
+MOST_ENDED = 10_000
+"""First visits that are over, of which a process remembers to tell the store; what is forgotten runs out by itself."""
+
 log: logging.Logger = logging.getLogger("waitroom")
 
 
 class Sessions:
     """Judges passes and renews them, so that no request of a visitor inside waits for the store."""
 
-    def __init__(self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int) -> None:
+    def __init__(
+        self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int, running_ms: int = 2_000
+    ) -> None:
         self._snapshot = snapshot
         self._counters = store.counters
         self._session_ms = session_ms
         self._max_session_ms = max_session_ms
+        self._running_ms = running_ms
+        # First visits whose requests are over, as the next call to the store tells it: neither tasks nor calls of their
+        # own, so that they outlive the event loop that they were served in.
+        self._ended_first: list[tuple[str, str]] = []
+        self._running_first = 0
         self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,11 +111,11 @@ class Sessions:
         return await self._renew(expired, confirms=True)
 
     def renew_soon(self, used: Pass) -> None:
-        """Renew in the background when it is time: at the first return, then from half the life on.
+        """Renew in the background when it is time: from half the life on.
 
         A store that has begun another epoch may have lost the session: it is told at once.
         """
-        if used.first or self._is_due(used) or self._is_unknown(used):
+        if self._is_due(used) or self._is_unknown(used):
             self._renew_later(used, confirms=True)
 
     def lend(self, lent: Pass) -> None:
@@ -123,11 +133,31 @@ class Sessions:
         """Keep the session's lease alive from now on, until `end` is told what this answers."""
         request = object()
         self._open[request] = admitted
+        self._running_first += admitted.first
         return request
 
     def end(self, request: object) -> None:
         """Forget a request that is over."""
-        del self._open[request]
+        self._running_first -= self._open.pop(request).first
+
+    def end_first(self, visit: Pass, keeps: bool) -> None:
+        """Note that a first visit's request is over; `keeps`: a browser may come back, so its slot is kept a while."""
+        self._ended_first.append(("done" if keeps else "gone", visit.id))
+        del self._ended_first[:-MOST_ENDED]
+
+    def runs_first(self) -> bool:
+        """Tell whether first visits are served just now."""
+        return self._running_first > 0
+
+    def ended_first(self) -> int:
+        """Tell of how many first visits that are over the store has not heard yet."""
+        return len(self._ended_first)
+
+    def take_ended_first(self, most: int) -> list[tuple[str, str]]:
+        """Take the oldest of them, for a call to the store."""
+        taken = self._ended_first[:most]
+        del self._ended_first[:most]
+        return taken
 
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""
@@ -149,7 +179,10 @@ class Sessions:
     def _is_due(self, used: Pass) -> bool:
         if self._max_session_ms and used.expires_at >= used.entered_at + self._max_session_ms:
             return False  # it cannot be made longer
-        return used.expires_at - self._snapshot.now() < used.lease_ms / 2
+        left = used.expires_at - self._snapshot.now()
+        if used.first:  # its request has to be known to run, not only its lease to live
+            return left < used.lease_ms - self._running_ms / 2
+        return left < used.lease_ms / 2
 
     def _newest(self) -> str:
         window = self._snapshot.window

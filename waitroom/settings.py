@@ -203,10 +203,10 @@ class Settings(BaseSettings):
         le=31_536_000,
     )
     first_lease_seconds: float = _setting(
-        "first lease, until the cookie has come back, seconds",
+        "how long a first visit keeps its slot after its response, until the cookie has come back, seconds",
         "seconds, from 1 to WAITROOM_SESSION_SECONDS",
-        lambda data: min(60.0, data.get("session_seconds", 60.0)),
-        shown="60",
+        lambda data: min(3.0, data.get("session_seconds", 3.0)),
+        shown="3",
         ge=1,
     )
     body_limit: ByteSize = _setting(
@@ -409,6 +409,11 @@ class Settings(BaseSettings):
     def active_seconds(self) -> float:
         """How long a called visitor has to come in."""
         return self.window_interval * self.active_window_count
+
+    @property
+    def running_seconds(self) -> float:
+        """For how long the store takes a first visit's request to run; the process that serves it says so again."""
+        return max(2.0, 4 * self.sync_seconds)
 
     @cached_property
     def tempo(self) -> Tempo:

@@ -129,7 +129,10 @@ class Store(StoreContact):
         self._listed_in = ""
 
     async def join(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Joined]]:
-        """Hand out numbers for (how, id) pairs, in their order; `how` is number, enter or first."""
+        """Hand out numbers for (how, id) pairs, in their order; `how` is number, enter or first.
+
+        Before that end first visits: those of `how` done or gone, which get no answer.
+        """
         window, answers = await self._run("join", visitors)
         return window, [Joined(int(n), int(start), _milliseconds(ends)) for n, start, ends in answers]
 
@@ -151,13 +154,12 @@ class Store(StoreContact):
 
     async def leave(self, leaving: Sequence[Ticket | Pass]) -> tuple[Window, list[int]]:
         """Give up tickets and sessions; answers until when (ms) copies of each pass are to be refused."""
-        items = [_session(each) if isinstance(each, Pass) else _identity(each) for each in leaving]
+        # Of a first visit the store knows all: where it has lost the lease, the slot may have been given back before.
+        items = [
+            _session(each) if isinstance(each, Pass) and not each.first else _identity(each)
+            for each in leaving
+        ]
         window, answers = await self._run("leave", items)
-        return window, [_milliseconds(end) for end in answers]
-
-    async def withdraw(self, untold: Sequence[Pass]) -> tuple[Window, list[int]]:
-        """End sessions whose passes nobody was given, so that no copies have to be refused."""
-        window, answers = await self._run("leave", [(*_session(withdrawn), True) for withdrawn in untold])
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
@@ -295,6 +297,7 @@ def _rules(settings: Settings) -> dict[str, Any]:
         "capacity": settings.capacity,
         "lease_us": round(settings.session_seconds * 1e6),
         "first_lease_us": round(settings.first_lease_seconds * 1e6),
+        "running_us": round(settings.running_seconds * 1e6),
         "max_session_us": round(settings.max_session_seconds * 1e6),
         "settle_us": round(settings.settle_seconds * 1e6),
         "longest_poll_us": round(settings.tempo.longest_poll * 1e6),

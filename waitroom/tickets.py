@@ -108,6 +108,18 @@ def pass_of(ticket: Ticket, entered_at: int, expires_at: int, lease_ms: int, fir
     )
 
 
+def ticket_of(first: Pass) -> Ticket:
+    """Find the ticket in a first visit's pass: where its slot was given back, it is as good as one that was called."""
+    return Ticket(
+        first.generation,
+        first.epoch,
+        first.number,
+        first.id,
+        first.entered_at - first.waited_ms,
+        first.number,
+    )
+
+
 class _Kind:
     """How one kind of credential is written: its fields in order, with dots between.
 

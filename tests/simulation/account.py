@@ -96,5 +96,6 @@ class Account:
         """Of these sessions those that are inside, and those that entered within the interval."""
         counted = [s for s in map(self.sessions.__getitem__, ids) if not s.is_lent]
         since = now - round(settings.window_interval * SECOND)
+        counted = [session for session in counted if not session.is_idle(now)]
         inside = sorted(session.id for session in counted if not session.is_over and session.pass_ends > now)
         return inside, sorted(session.id for session in counted if session.entered_at > since)

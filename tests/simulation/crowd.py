@@ -10,7 +10,7 @@ from tests.simulation.visitors import Visitor
 from tests.simulation.world import SECOND, Server, World
 from waitroom.places import AWAY_POLL
 from waitroom.store import KEYS, Claimed
-from waitroom.tickets import Pass, Ticket, pass_of
+from waitroom.tickets import Pass, Ticket, pass_of, ticket_of
 
 TOGETHER = SECOND
 """Visitors who are due within this time ask at once."""
@@ -167,6 +167,10 @@ class Crowd:
             if joined.pass_ends:
                 lease_ms = joined.pass_ends - seen.at
                 self._enter(visitor, pass_of(ticket, seen.at, joined.pass_ends, lease_ms, how == "first"))
+                if (
+                    how == "first" and self.chance.random() < 0.7
+                ):  # else its request goes on, or its process dies
+                    process.ended_first.append((self.chance.choice(["done", "done", "gone"]), visitor.id))
 
     def _new_id(self, visitor: Visitor) -> str:
         self._ids += 1
@@ -225,6 +229,12 @@ class Crowd:
         presented = visitor.presented
         assert presented is not None
         latest = process.admit(presented)
+        if latest is None and presented.first and presented.id not in process.ended:
+            # To a slot that was given back: it stands at the door, or its turn is over.
+            visitor.stage, visitor.presented, visitor.ticket = "ticket", None, ticket_of(presented)
+            visitor.is_passed, visitor.reached_at = True, None
+            visitor.due = self.world.true + SECOND
+            return
         if latest is None:
             self.oracle.refused(presented, process)
             visitor.stage, visitor.presented, visitor.ticket = "gone", None, None

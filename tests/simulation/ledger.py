@@ -22,6 +22,16 @@ class Session:
     """It left."""
     is_lent: bool = False
     """It was let in while the store was away, which has not heard of it."""
+    is_first: bool = False
+    """A first visit to which nobody has come back yet."""
+    runs_until: int = 0
+    """For so long its request is taken to run; then it gives way."""
+    is_given_back: bool = False
+    """It was no entry: nobody can have been told of it."""
+
+    def is_idle(self, now: int) -> bool:
+        """Whether it is a first visit that holds nothing against anybody."""
+        return self.is_given_back or (self.is_first and self.runs_until <= now)
 
 
 @dataclass

@@ -86,4 +86,5 @@ class Losses(Order):
         return entered[0] - max(entered[1:])
 
     def _count_valid(self, ids: set[str], view: View) -> int:
-        return sum(not self.sessions[id].is_over and self.sessions[id].pass_ends > view.now for id in ids)
+        valid = [self.sessions[id] for id in ids if not self.sessions[id].is_over]
+        return sum(each.pass_ends > view.now and not each.is_given_back for each in valid)

@@ -131,7 +131,7 @@ MUTANTS = (
     Mutant(
         "leaving does not free the place",
         "scripts/leave.lua",
-        "  local pass_ends = lease_ends - GRACE_US\n  remove({INSIDE, FIRST}, {id})\n",
+        "  local pass_ends = lease_ends - GRACE_US\n  redis.call('ZREM', INSIDE, id)\n",
         "  local pass_ends = lease_ends - GRACE_US\n",
     ),
     Mutant(

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import View
-from tests.simulation.places import Places
+from tests.simulation.places import ENDINGS, Places
 from tests.simulation.world import GRACE
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Oracle(Places):
         mine.called = max(mine.called, self.lineage.called)
         mine.known, mine.unfeared = set(self.lineage.known), self.lineage.unfeared
         if name == "join":
-            for (_, id), (number, _, _) in zip(json.loads(items), reply[1], strict=True):
+            joining = [item for item in json.loads(items) if item[0] not in ENDINGS]
+            for (_, id), (number, _, _) in zip(joining, reply[1], strict=True):
                 if int(number):
                     self.places[id] = view.newest, int(number)
                     if self.places[id] > self.top_answered:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tests.simulation.processes import Process
     from tests.simulation.visitors import Visitor
 
+ENDINGS = ("done", "gone")
+"""What a join is told of first visits, beside who joins."""
 HERE = 3 * SECOND
 """Who stands at the door and asks within this time is not overtaken."""
 
@@ -26,7 +28,9 @@ class Places(Losses):
 
     def _saw_join(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
-        for (_, id), (number, _, ends) in zip(items, answers, strict=True):
+        self._saw_endings([(how, id) for how, id in items if how in ENDINGS], view.now)
+        joining = [item for item in items if item[0] not in ENDINGS]
+        for (how, id), (number, _, ends) in zip(joining, answers, strict=True):
             place = view.newest, int(number)
             if not place[1]:
                 continue
@@ -37,7 +41,19 @@ class Places(Losses):
             if int(ends):
                 self._grant(id, place, view.now, int(ends))
                 granted.add(id)
+                if how == "first":
+                    session = self.sessions[id]
+                    session.is_first = True
+                    session.runs_until = view.now + round(process.settings.running_seconds * SECOND)
+                    del self.lineage.used[place]
         return granted
+
+    def _saw_endings(self, ended: list[tuple[str, str]], now: int) -> None:
+        for how, id in ended:
+            session = self.sessions[id]
+            if session.is_first:
+                session.runs_until = min(session.runs_until, now)
+                session.is_given_back = session.is_given_back or how == "gone"
 
     def _saw_claim(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         granted = set()
@@ -110,10 +126,12 @@ class Places(Losses):
 
     def _saw_renew(self, process: "Process", view: View, items: Any, answers: Any) -> set[str]:
         for item, answer in zip(items, answers, strict=True):
-            _, epoch, number, id, _, known_in, entered_at, _, _ = item
+            _, epoch, number, id, _, known_in, entered_at, is_first, _ = item
             session = self.sessions[id]
             if not int(answer):
                 assert self.presented is not None
+                if session.is_first or (is_first and known_in != view.newest):
+                    continue  # its slot may have been given back: it claims
                 self._check_refusal(process, view, session, self.presented.expires_at * 1000)
                 continue
             if id not in self.lineage.own:
@@ -129,6 +147,11 @@ class Places(Losses):
                 self.lineage.ended.discard(id)
             self.check(id not in self.lineage.ended, f"P1: {id} has left, and comes back")
             self._extend(session, int(answer), view.now)
+            if session.is_first:
+                session.is_first = session.is_given_back = False
+                self.lineage.used[epoch, number] = entered_at
+                if not self.world.losses:  # else others may have come back meanwhile
+                    self._check_counts(process, view)
         return set()
 
     def _find(self, session: Session, process: "Process", view: View) -> None:
@@ -221,6 +244,7 @@ class Places(Losses):
         if session is None:
             session = self.sessions[id] = Session(id, place, now, ends)
         session.entered_at, session.is_over, session.is_lent = now, False, False
+        session.is_first = session.is_given_back = False
         self._extend(session, ends, now)
         self.lineage.used[place] = now
         self.lineage.known.add(id)
@@ -240,8 +264,12 @@ class Places(Losses):
 
     def _check_limits(self, process: "Process", view: View, granted: set[str]) -> None:
         """P1 and P2, by the settings of the process that let somebody in."""
-        settings, now = process.settings, max(view.now, self.latest_clock)
+        now = max(view.now, self.latest_clock)
         self.check(now >= self.lineage.settles_until, f"P1: {granted} enter while the room settles")
+        self._check_counts(process, view)
+
+    def _check_counts(self, process: "Process", view: View) -> None:
+        settings, now = process.settings, max(view.now, self.latest_clock)
         inside, entered = self.counted(self.lineage.known, settings, now)
         more_inside, more_entered = self.lineage.unfeared
         most, rate = settings.capacity + more_inside, settings.window_size + more_entered

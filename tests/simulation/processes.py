@@ -15,7 +15,7 @@ from waitroom.places import Places, status_of
 from waitroom.sessions import SKEW_MS
 from waitroom.settings import Settings
 from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import UNCONFIRMED, Pass, Ticket, pass_of
+from waitroom.tickets import UNCONFIRMED, Pass, Ticket, pass_of, ticket_of
 from waitroom.window import Window, rank
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Process:
         self.window: Window | None = None
         self.ended: dict[str, int] = {}
         self.renewed: dict[str, Pass] = {}
+        self.ended_first: list[tuple[str, str]] = []
         self._read_at: int | None = None
         self._ended_version = -1
         self._offset = 0
@@ -117,8 +118,9 @@ class Process:
     # -- what visitors ask for --------------------------------------------------------------------
 
     def join(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Joined]] | None:
+        ended, self.ended_first = self.ended_first, []
         try:
-            window, joined = run(self.store.join(visitors))
+            window, joined = run(self.store.join([*ended, *visitors]))
         except StoreError:
             self._lose()
             return None
@@ -186,10 +188,10 @@ class Process:
         """Answer with the pass that goes on the response; None: the visitor is inside no more."""
         self.fresh()
         latest = self._latest(presented)
-        if self._is_valid(latest):
+        if self._is_valid(latest) and (not latest.first or self.is_away):
             if self.window and not self.window.covers(latest, called=True):
                 self.store.memory.hear(latest)
-            if not self.is_away and (latest.first or self._is_due(latest) or self._is_unknown(latest)):
+            if not self.is_away and (self._is_due(latest) or self._is_unknown(latest)):
                 self._renew(latest)
             return latest
         if self.is_away or latest.id in self.ended:
@@ -200,7 +202,19 @@ class Process:
             expired = replace(latest, expires_at=ends, confirmed=UNCONFIRMED)
         elif self._is_too_long(latest):
             expired = replace(latest, confirmed=self._newest())
-        return self._renew(expired)
+        renewed = self._renew(expired)
+        if renewed is None and self._has_lost_store():
+            return latest if self._is_valid(latest) else None
+        if renewed is None and latest.first:
+            return self._enter_again(ticket_of(latest))
+        return renewed
+
+    def _has_lost_store(self) -> bool:
+        return self.is_away
+
+    def _enter_again(self, ticket: Ticket) -> Pass | None:
+        claimed = self.claim([ticket])
+        return self.claimed(ticket, claimed[0]) if claimed and claimed[0].outcome == "active" else None
 
     def is_refused(self, presented: Pass) -> bool:
         """Tell whether the list of those that have ended early names it."""

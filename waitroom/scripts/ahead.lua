@@ -109,6 +109,10 @@ local function count_called()
     end
   end
   room.counts = counts
+  room.outstanding = 0
+  for span = 1, RECENT_SPANS do
+    room.outstanding = room.outstanding + counts[span]
+  end
 end
 
 local function fade(index, share)
@@ -250,10 +254,6 @@ end
 
 local function count_expected_now()
   count_called()
-  room.outstanding = 0
-  for span = 1, RECENT_SPANS do
-    room.outstanding = room.outstanding + room.counts[span]
-  end
   keep_shows()
   add_up()
   room.expected = count_expected()

@@ -85,6 +85,13 @@ local function find_session(id, entered_at)
   return {'active', text(ends), entered_at}
 end
 
+-- A first lease whose cookie has come back, or one of which a loss has left no more than the lease.
+local function confirm_first(rank, id)
+  local entered_at = tonumber(redis.call('ZSCORE', ENTRIES, id) or now)
+  local ends = confirm(rank, id, entered_at)
+  return ends > now and {'active', text(ends), text(entered_at)} or {'expired', 0, 0}
+end
+
 local function claim(generation, epoch, number, id, enters)
   local rank = rank_of(epoch, number)
   if generation ~= room.generation or is_passed(epoch, number) then
@@ -96,6 +103,9 @@ local function claim(generation, epoch, number, id, enters)
   end
   if not is_called(epoch, number) then
     return {'waiting', 0, 0}
+  end
+  if redis.call('ZSCORE', INSIDE, id) then
+    return confirm_first(rank, id)
   end
   if not enters then
     return {redis.call('ZSCORE', DOOR, rank) and 'door' or 'called', 0, 0}

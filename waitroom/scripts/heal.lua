@@ -64,6 +64,7 @@ local function prolong_leases()
   for _, id in ipairs(inside) do
     redis.call('ZADD', INSIDE, 'GT', text(now + rules.lease_us + GRACE_US), id)
   end
+  redis.call('ZREMRANGEBYSCORE', FIRST, '-inf', '+inf') -- that their cookies came back may be lost as well
 end
 
 local function highest_issued()

@@ -1,13 +1,29 @@
--- join: hands out numbers, many at once.
+-- join: hands out numbers, many at once; before that hears of the first visits that are over.
 --
 -- items   [how, id]; `how` is
+--           "done"    the request of a first lease is over: it is kept for first_lease_us, and gives way to newcomers
+--           "gone"    nobody can have been told of a first lease, or nobody is to be waited for: it is given back
 --           "number"  takes a number
 --           "enter"   takes a number, and enters if it is called at once
 --           "first"   enters at once on a first lease, else takes no number
--- answer  view, and for each {number, called when it was issued, when the pass ends}, of the newest epoch;
---         number 0: none was taken; pass end 0: did not enter
+-- answer  view, and for each of the last three {number, called when it was issued, when the pass ends}, of the newest
+--         epoch; number 0: none was taken; pass end 0: did not enter
+
+-- Late, or told twice, it finds nothing: who has come back is no first lease any more.
+local function end_visit(how, id)
+  if how == 'gone' then
+    give_back(id)
+  elseif how == 'done' and redis.call('ZSCORE', FIRST, id) then
+    local ends = math.min(now + rules.first_lease_us, tonumber(redis.call('ZSCORE', INSIDE, id)))
+    redis.call('ZADD', FIRST, text(now), id)
+    redis.call('ZADD', INSIDE, text(ends), id)
+  end
+end
 
 begin_room()
+for _, visitor in ipairs(items) do
+  end_visit(visitor[1], visitor[2])
+end
 slide()
 
 local function take_number()
@@ -16,15 +32,15 @@ local function take_number()
 end
 
 local function enter_at_once(number, id, first)
-  local ends = pass_end(now, first and rules.first_lease_us or rules.lease_us)
-  call(1, false)
+  local ends = first and first_end(now) or pass_end(now, rules.lease_us)
+  call(1, false, first)
   enter(rank_of(room.newest.name, number), id, ends, first)
   return ends
 end
 
 local function join(how, id)
-  local at_once = count_waiting() == 0 and room.free > 0
-  if how == 'first' and not (at_once and count_free_first() > 0) then
+  local at_once = count_waiting() == 0 and (room.free > 0 or displace())
+  if how == 'first' and not at_once then
     return {0, 0, 0}
   end
   local start, ends = room.newest.called, 0
@@ -40,7 +56,9 @@ local function join(how, id)
 end
 
 local answers = {}
-for i, visitor in ipairs(items) do
-  answers[i] = join(visitor[1], visitor[2])
+for _, visitor in ipairs(items) do
+  if visitor[1] ~= 'done' and visitor[1] ~= 'gone' then
+    answers[#answers + 1] = join(visitor[1], visitor[2])
+  end
 end
 return finish(answers)

@@ -1,23 +1,18 @@
 -- leave: ends sessions early and gives up tickets; repeating it is harmless.
 --
 -- items   [generation, epoch, number, id] of a ticket; of a pass also when it ends, the epoch whose store has known it
---         last, when it entered, and whether nobody was given it: then there are no copies to refuse
+--         last, and when it entered
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
 
 -- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.
-local function end_session(id, lease_ends, untold)
-  if untold then
-    remove({INSIDE, FIRST}, {id})
-    note_leaving()
-    return 0
-  end
+local function end_session(id, lease_ends)
   if redis.call('ZCARD', ENDED) >= LONGEST_ENDED then
     return 0
   end
   local pass_ends = lease_ends - GRACE_US
-  remove({INSIDE, FIRST}, {id})
+  redis.call('ZREM', INSIDE, id)
   note_leaving()
   if pass_ends <= now then
     return 0
@@ -33,19 +28,30 @@ local function end_forgotten(rank, id, pass_ends, known_in, entered_at)
   note_used(rank, now)
   remove({PROMISED, DOOR, ASKED}, {rank})
   find_forgotten(entered_at, known_in)
-  return end_session(id, math.max(pass_ends, now + rules.lease_us) + GRACE_US, false)
+  return end_session(id, math.max(pass_ends, now + rules.lease_us) + GRACE_US)
 end
 
-local function leave(generation, epoch, number, id, pass_ends, known_in, entered_at, untold)
+-- Copies of its pass need no list: each is asked at the store, which finds that the ticket was used.
+local function end_first(rank, id)
+  redis.call('ZREM', INSIDE, id)
+  note_used(rank, 0)
+  note_leaving()
+  return 0
+end
+
+local function leave(generation, epoch, number, id, pass_ends, known_in, entered_at)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
+  if redis.call('ZREM', FIRST, id) == 1 then
+    return end_first(rank_of(epoch, number), id)
+  end
   if lease_ends then
-    return end_session(id, tonumber(lease_ends), untold)
+    return end_session(id, tonumber(lease_ends))
   end
   if generation ~= room.generation then
     return 0
   end
   local rank = rank_of(epoch, number)
-  if pass_ends and not untold and is_forgotten(id, pass_ends, known_in) then
+  if pass_ends and is_forgotten(id, pass_ends, known_in) then
     return end_forgotten(rank, id, pass_ends, known_in, entered_at)
   end
   if is_called(epoch, number) and not is_passed(epoch, number) then

@@ -1,4 +1,5 @@
--- renew: a session in use keeps its lease; one whose cookie came back has its first lease made full.
+-- renew: a session in use keeps its lease; one whose cookie came back has its first lease made full, and the first
+-- lease of a request that still runs is kept a little longer than it is known to run.
 --
 -- items   [generation, epoch, number, id, when its pass ends, the epoch whose store has known it last, entered at,
 --         whether it is a first lease, whether the cookie came back] of a session
@@ -14,7 +15,10 @@ local function is_back(session, is_first)
   if generation ~= room.generation or not is_forgotten(id, pass_ends, known_in) then
     return false
   end
-  put_inside(rank_of(epoch, number), id, entered_at, math.min(pass_ends, now + rules.lease_us), is_first)
+  if is_first and known_in ~= UNCONFIRMED then
+    return false -- its place may have been given back: it claims, as who was called
+  end
+  put_inside(rank_of(epoch, number), id, entered_at, math.min(pass_ends, now + rules.lease_us), false)
   find_forgotten(entered_at, known_in)
   room.inside = redis.call('ZCARD', INSIDE) + count_forgotten()
   return true
@@ -28,12 +32,12 @@ local function renew(session)
   if not redis.call('ZSCORE', INSIDE, id) and not is_back(session, is_first) then
     return 0
   end
-  if confirms then
-    redis.call('ZREM', FIRST, id)
+  if confirms or not redis.call('ZSCORE', FIRST, id) then
+    return text(confirm(rank_of(session[2], session[3]), id, entered_at))
   end
-  local is_short = not confirms and redis.call('ZSCORE', FIRST, id)
-  local ends = pass_end(entered_at, is_short and rules.first_lease_us or rules.lease_us)
-  redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
+  local ends = first_end(entered_at)
+  redis.call('ZADD', FIRST, 'GT', text(now + rules.running_us), id)
+  redis.call('ZADD', INSIDE, 'GT', text(ends), id)
   return text(ends)
 end
 

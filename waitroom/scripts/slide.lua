@@ -5,8 +5,20 @@ local MOST_FORGOTTEN = 20000 -- by which a floor rises in one call: an epoch tha
 local UNCONFIRMED = '-' -- what the pass of a session names that was let in while the store was away, see waitroom/tickets.py
 local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
 
+-- What nobody has come back to was no entry: its share of the rate is given back with the slot. Its number stays
+-- called, so that whoever comes back later claims as any other who was called.
+local function give_back(id)
+  if redis.call('ZREM', FIRST, id) == 1 then
+    remove({INSIDE, ENTRIES}, {id})
+  end
+end
+
 local function end_leases()
-  remove({INSIDE, FIRST}, redis.call('ZRANGEBYSCORE', INSIDE, '-inf', now))
+  local over = redis.call('ZRANGEBYSCORE', INSIDE, '-inf', now)
+  for _, id in ipairs(over) do
+    give_back(id)
+  end
+  remove({INSIDE}, over)
   redis.call('ZREMRANGEBYSCORE', ENDED, '-inf', now)
 end
 
@@ -78,17 +90,8 @@ local function count_places()
   return math.min(rules.capacity - room.inside, rules.window_size - room.entered)
 end
 
--- Of the free places those for first leases: unconfirmed ones hold at most a quarter of the capacity and of the rate, but at least 10.
-local function count_free_first()
-  local held = redis.call('ZCARD', FIRST)
-  local recent = redis.call('ZCOUNT', FIRST, after(now - rules.interval_us), '+inf')
-  local of_capacity = math.max(10, math.floor(rules.capacity / 4)) - held
-  local of_rate = math.max(10, math.floor(rules.window_size / 4)) - recent
-  return math.max(0, math.min(room.free, of_capacity, of_rate))
-end
-
 -- Calls the next `count` numbers of one epoch; `promise` keeps a place for each until it is claimed or claim_us are over.
-local function call_in(epoch, count, promise)
+local function call_in(epoch, count, promise, is_first)
   for number = epoch.called + 1, promise and epoch.called + count or epoch.called do
     redis.call('ZADD', PROMISED, text(reached), rank_of(epoch.name, number))
   end
@@ -99,15 +102,15 @@ local function call_in(epoch, count, promise)
     room.expected = room.expected + count * will_come(0)
     room.outstanding = room.outstanding + count
   end
-  note_call(epoch)
+  note_call(epoch, is_first)
 end
 
 -- Who came before a loss comes before all who came after it.
-local function call(count, promise)
+local function call(count, promise, is_first)
   for _, epoch in ipairs(room.epochs) do
     local here = math.min(count, epoch.issued - epoch.called)
     if here > 0 then
-      call_in(epoch, here, promise)
+      call_in(epoch, here, promise, is_first)
       count = count - here
     end
   end
@@ -117,6 +120,58 @@ end
 local function count_free()
   local expected = math.ceil(room.expected - 0.01)
   room.free = math.max(0, room.places - expected - redis.call('ZCARD', DOOR))
+end
+
+-- First leases give way to newcomers where there is nobody whose turn it would be.
+local function gives_way()
+  return not room.is_settling and count_waiting() == 0 and redis.call('ZCARD', DOOR) == 0
+end
+
+-- How many newcomers would find a place, also that of a first lease whose request is over.
+local function count_free_first()
+  if not gives_way() then
+    return room.free
+  end
+  local idle = redis.call('ZCOUNT', FIRST, '-inf', text(now))
+  return math.max(room.free, room.places + idle - math.ceil(room.expected - 0.01))
+end
+
+-- The first leases to be given back so that a newcomer finds a place, oldest first; nil: they would not be enough.
+local function find_idle()
+  local promised = redis.call('ZCARD', PROMISED)
+  local of_capacity = rules.capacity - room.inside - promised
+  local of_rate = rules.window_size - room.entered - promised
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', FIRST, '-inf', text(now), 'LIMIT', 0, CHUNK)) do
+    if of_capacity > 0 and of_rate > 0 then break end
+    local entered_at = tonumber(redis.call('ZSCORE', ENTRIES, id) or 0)
+    local frees_rate = entered_at > now - rules.interval_us
+    if frees_rate or of_rate > 0 then
+      found[#found + 1] = id
+      of_capacity = of_capacity + 1
+      of_rate = of_rate + (frees_rate and 1 or 0)
+    end
+  end
+  return of_capacity > 0 and of_rate > 0 and found or nil
+end
+
+-- Makes a place for a newcomer out of what earlier visits have left behind; answers whether there is one.
+local function displace()
+  if not gives_way() then
+    return false
+  end
+  count_called()
+  room.expected = count_expected()
+  local found = find_idle()
+  if not found then
+    return false
+  end
+  for _, id in ipairs(found) do
+    give_back(id)
+  end
+  room.places = count_places()
+  count_free()
+  return room.free > 0
 end
 
 local function begin_room()
@@ -169,15 +224,16 @@ local function note_used(rank, at)
   end
 end
 
--- A session that the store has in use.
+-- A session that the store has in use. A first lease ends with its pass, and uses no ticket up before it has come back.
 local function put_inside(rank, id, entered_at, pass_ends, first)
-  redis.call('ZADD', INSIDE, text(pass_ends + GRACE_US), id)
+  redis.call('ZADD', INSIDE, text(pass_ends + (first and 0 or GRACE_US)), id)
   redis.call('ZADD', ENTRIES, text(math.min(entered_at, now)), id) -- by a clock that was lost it may be hours ahead
-  note_used(rank, entered_at)
   redis.call('ZREM', PROMISED, rank)
   remove({DOOR, ASKED}, {rank})
   if first then
-    redis.call('ZADD', FIRST, text(entered_at), id)
+    redis.call('ZADD', FIRST, text(now + rules.running_us), id)
+  else
+    note_used(rank, entered_at)
   end
 end
 
@@ -196,6 +252,22 @@ local function pass_end(entered_at, lease_us)
     at = math.min(at, entered_at + rules.max_session_us)
   end
   return at
+end
+
+-- What a first lease lasts is never more than a full one: by that is told how long one that was lost is to be feared.
+local function first_end(entered_at)
+  return pass_end(entered_at, math.min(rules.lease_us, rules.running_us + rules.first_lease_us))
+end
+
+-- The cookie of a first lease came back: it is full from now on, and counts from its entry.
+local function confirm(rank, id, entered_at)
+  redis.call('ZREM', FIRST, id)
+  if not is_passed(epoch_of(rank), number_of(rank)) then
+    redis.call('HSETNX', USED, rank, text(entered_at)) -- it may have entered again, by a copy of the pass
+  end
+  local ends = pass_end(entered_at, rules.lease_us)
+  redis.call('ZADD', INSIDE, 'GT', text(ends + GRACE_US), id)
+  return ends
 end
 
 -- Those called lately for whom there are places now, as {lowest, highest}: no more numbers than there are places.

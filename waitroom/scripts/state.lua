@@ -2,7 +2,7 @@
 --
 -- KEYS  1 state     hash   the registers below
 --       2 inside    zset   session id -> when its lease ends
---       3 first     zset   session id -> when it entered, for leases whose cookie has not come back yet
+--       3 first     zset   session id -> until when its request is taken to run, for leases whose cookie has not come back
 --       4 entries   zset   session id -> when it entered, the last window_size of them and those of the interval
 --       5 calls     list   "epoch:called:when", one for each slide within the active windows, oldest first
 --       6 promised  zset   rank -> when it was called, for those called who did not enter yet, for claim_us
@@ -12,7 +12,7 @@
 --      10 ended     zset   session id -> when its last pass runs out, for sessions that ended early
 --      11 counters  hash   name -> how often it happened since the room began, as processes have told
 -- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us, first_lease_us,
---                   max_session_us, settle_us, longest_poll_us, and in tests now_us and history
+--                   running_us, max_session_us, settle_us, longest_poll_us, and in tests now_us and history
 --       2 items     JSON, a list: what each script documents; its answers come in the same order
 --       3 memory    JSON: what the caller knows of the room; see heal
 --
@@ -127,8 +127,13 @@ local function count_waiting()
   return waiting
 end
 
-local function note_call(epoch)
-  redis.call('RPUSH', CALLS, epoch.name .. ':' .. text(epoch.called) .. ':' .. text(reached))
+-- First visits may be many and most of them nobody's: of those the next call is enough to tell when the floor passes them.
+local function note_call(epoch, is_first)
+  local last = is_first and redis.call('LINDEX', CALLS, -1)
+  local name, at = string.match(last or '', '(%S+):%d+:(%d+)')
+  if name ~= epoch.name or tonumber(at) <= reached - rules.active_us / 100 then
+    redis.call('RPUSH', CALLS, epoch.name .. ':' .. text(epoch.called) .. ':' .. text(reached))
+  end
   if not room.calling or epoch.name > room.calling then
     room.calling = epoch.name
   end
