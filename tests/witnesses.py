@@ -138,11 +138,13 @@ class Crowd:
         return arrived
 
     async def takes_numbers(self, count: int, name: str) -> list[Visitor]:
-        """Come one after the other, until each has a number or is inside."""
+        """Come one after the other, until each has a number or is inside, and has come back there with its cookie."""
         arrived = self.more(count, name)
         for visitor in arrived:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not visitor.rank:
+                    await visitor.look()
+                if visitor.inside:
                     await visitor.look()
         return arrived
 

@@ -133,7 +133,12 @@ class WaitingRoom:
 
         First visits that are over go in front, as their slots may be what these need.
         """
-        window, joined = await self._store.join([*self.sessions.take_ended_first(BATCH), *visitors])
+        ended = self.sessions.take_ended_first(BATCH)
+        try:
+            window, joined = await self._store.join([*ended, *visitors])
+        except BaseException:  # a store that is away, or an event loop that ends: told twice is no harm
+            self.sessions.untold(ended)
+            raise
         return window, [(window, one) for one in joined]
 
     def end_first(self, visit: Pass, keeps: bool) -> None:
@@ -163,6 +168,8 @@ class WaitingRoom:
         if self._telling is not None and is_alive(self._telling):
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
+        if self.sessions.ended_first() and not self.outage.is_on():
+            await self._tell_ended_quietly()  # nobody else knows: the slots would be taken for in use
         await self.snapshot.close()
         await self._store.close()
         if self._embedded is not None:

@@ -159,6 +159,11 @@ class Sessions:
         del self._ended_first[:most]
         return taken
 
+    def untold(self, ended: list[tuple[str, str]]) -> None:
+        """Take back what the store may not have heard, for the next call."""
+        self._ended_first[:0] = ended
+        del self._ended_first[:-MOST_ENDED]
+
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""
         newest = {each.id: each for each in sorted(self._open.values(), key=lambda each: each.expires_at)}
