@@ -11,8 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import SECRET
 from tests.gates import API, client_of, eventually, gated, is_inside
 from tests.sites import site
+from waitroom.first_visits import QUICK_SECONDS
 from waitroom.settings import Settings
-from waitroom.tickets import Pass, Proof, Tokens, new_id
+from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
 
 Make = Callable[..., Settings]
 BROWSER = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_13) Version/13.1 Safari/605.1.15"
@@ -219,6 +220,71 @@ async def test_a_client_that_is_gone_before_the_answer_gives_its_slot_back(setti
         await inside(client, 0)
 
 
+SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/", "headers": [], "scheme": "http"}
+SLOW = QUICK_SECONDS * 1.5
+
+
+async def test_a_client_that_is_gone_is_noticed_where_the_site_never_looks(settings: Make) -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await site(scope, receive, send)
+        await asyncio.sleep(SLOW)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return None
+
+    shop = settings(capacity=3, first_lease_seconds=60)
+    async with gated(slow, settings=shop) as gate, client_of(gate) as client:
+
+        async def gone() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def still_there() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None: ...
+
+        await gate(dict(SCOPE), gone, send)
+        await inside(client, 0)
+        await gate(dict(SCOPE), still_there, send)
+        await inside(client, 1)
+
+
+async def test_what_comes_while_a_client_is_looked_for_is_the_sites_all_the_same(settings: Make) -> None:
+    """The site begins its response before it reads the request; a second time it reads all the while."""
+    heard: list[bytes] = []
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await site(scope, receive, send)
+        reads_at_once = asyncio.ensure_future(receive()) if scope["path"] == "/reads" else None
+        await asyncio.sleep(SLOW)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        heard.append((await (reads_at_once or receive()))["body"])
+        await send({"type": "http.response.body", "body": b""})
+        return None
+
+    async with gated(late, settings=settings(capacity=3)) as gate:
+        for path in ("/", "/reads"):
+            coming = asyncio.Queue[Message]()
+            asked = 0
+
+            async def receive(coming: asyncio.Queue[Message] = coming) -> Message:
+                nonlocal asked
+                asked += 1
+                return await coming.get()
+
+            async def send(message: Message, coming: asyncio.Queue[Message] = coming) -> None:
+                if message.get("more_body"):
+                    coming.put_nowait({"type": "http.request", "body": b"it", "more_body": False})
+
+            await gate({**SCOPE, "path": path}, receive, send)
+            assert asked == 1
+    assert heard == [b"it", b"it"]
+
+
 async def test_a_script_of_the_site_without_cookies_holds_a_slot_for_its_request_alone(
     settings: Make,
 ) -> None:
@@ -255,6 +321,32 @@ async def test_p5_tabs_that_join_with_one_proof_have_one_number(settings: Make, 
         await asyncio.gather(*(tab(number) for number in range(5)))
         await tab(1)
         assert (await window(guest))["issued"] == 2
+
+
+@pytest.mark.parametrize("capacity", [1, 5])
+async def test_p5_a_proof_has_one_number_in_all_processes(settings: Make, capacity: int) -> None:
+    """Also where it is called at once; a page and a join mean the same number."""
+    shop = settings(capacity=capacity)
+    async with (
+        gated(site, settings=shop) as one,
+        gated(site, settings=shop) as other,
+        client_of(one) as guest,
+    ):
+        for _ in range(2):
+            await guest.get("/")
+        proof = Tokens([SECRET], shop.room).sign(Proof(new_id(), one._gates[0].room.snapshot.now()))
+        cookies = {f"waitroom-{shop.room}": proof}
+        seen = set()
+        for gate in (one, other, one, other):
+            async with client_of(gate, cookies=cookies) as tab:
+                held = Tokens([SECRET], shop.room).read(page_cookie(await tab.get("/")))
+                assert isinstance(held, Pass | Ticket)
+                seen.add((type(held), held.number, held.id))
+                joined = (await tab.post(f"{API}/join")).json()
+                assert joined["number"] == held.number
+        assert [(kind, number) for kind, number, _ in seen] == [(Ticket if capacity == 1 else Pass, 2)]
+        told = await window(guest)
+        assert (told["issued"], told["inside"]) == (2, min(capacity, 2))
 
 
 async def test_p5_and_whose_turn_came_meanwhile_is_inside(settings: Make) -> None:

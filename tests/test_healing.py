@@ -103,6 +103,19 @@ async def test_p4_an_empty_store_goes_on_in_a_new_epoch_behind_all_who_waited(op
     assert await line.claim(*waiting, late) == ["active", "active", "active", "waiting", "waiting"]
 
 
+async def test_p5_a_number_of_an_earlier_epoch_is_given_to_no_proof_again(open_shop: MakeShop) -> None:
+    shop = open_shop()
+    line = shop.process()
+    await line.enter(3)
+    _, (before,) = await line.store.join([("enter", "proof")])
+    written = shop.keep()
+    lost = await line.tickets(1)
+    shop.go_back(written)
+    await line.look()
+    _, (after,) = await line.store.join([("enter", "proof")])
+    assert (before.number, lost[0].number, after.number) == (4, 5, 6)
+
+
 def as_pass_of(shop: Shop, ticket: Ticket, seconds: float = 300) -> Pass:
     entered = ticket.issued_at
     return pass_of(ticket, entered, entered + round(seconds * 1000), round(seconds * 1000))

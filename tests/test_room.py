@@ -308,6 +308,28 @@ async def test_p3_who_comes_back_to_a_full_room_stands_at_the_door(settings: Mak
         assert (await room.stand(visit)).latest is not None
 
 
+async def test_what_has_ended_is_reported_again_after_a_call_that_failed(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings(capacity=2)) as room:
+        visit = admitted(await room.decide(None)).latest
+        join = room._store.join
+
+        async def fails(_: object) -> None:
+            raise StoreError("away")
+
+        monkeypatch.setattr(room._store, "join", fails)
+        room.end_first(visit, keeps=False)
+        assert room._telling is not None
+        await room._telling
+        assert room.sessions.ended_first() == 1
+        monkeypatch.setattr(room._store, "join", join)
+        await room.close()
+        async with opened(room.settings) as other:
+            assert other.snapshot.window is not None
+            assert other.snapshot.window.inside == 0
+
+
 async def test_who_left_on_a_first_visit_is_a_newcomer(settings: Make) -> None:
     async with opened(settings(capacity=1)) as room:
         visit = admitted(await room.decide(None)).latest

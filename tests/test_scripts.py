@@ -137,6 +137,36 @@ async def test_joins_of_one_call_are_served_in_their_order(line: MakeLine) -> No
     assert (window.issued, window.called, window.inside, window.free) == (5, 3, 2, 0)
 
 
+async def test_p5_an_id_that_has_a_number_gets_it_again_from_any_process(line: MakeLine) -> None:
+    one = line(capacity=1)
+    other = one.again()
+
+    async def join(shop: Line, how: str, id: str) -> tuple[int, int, int]:
+        return tuple((await shop.store.join([(how, id)]))[1][0])  # type: ignore[return-value]  # a named tuple
+
+    entered = await join(one, "enter", "a")
+    assert entered == (1, 0, one.clock.ms(300))
+    assert await join(other, "number", "a") == entered
+    waiting = await join(one, "number", "b")
+    assert waiting == (2, 1, 0)
+    assert await join(other, "enter", "b") == waiting
+    assert (await one.store.join([("enter", "c"), ("enter", "c")]))[1][1].number == 3
+    assert (await one.look()).issued == 3
+
+
+async def test_p7_of_ids_that_have_a_number_the_latest_are_remembered(line: MakeLine) -> None:
+    shop = line()
+    await shop.store.join([("enter", "a")])
+    for _ in range(2):
+        await shop.tickets(400)
+    with stores.admin(shop.url) as client:
+        assert client.zcard(key(shop, "joined")) == 500
+        taken = client.memory_usage(key(shop, "joined"), samples=0)
+        assert taken is not None
+        assert taken < 64 * 1024
+    assert (await shop.store.join([("enter", "a")]))[1][0].number == 802
+
+
 async def test_a_call_without_items_changes_nothing(line: MakeLine) -> None:
     shop = line()
     before = await shop.look()

@@ -191,13 +191,14 @@ class Gate:
 
         def end() -> Awaitable[None] | None:
             self.room.sessions.end(request)
-            if visit is not None and (unseen or not released):
-                self.room.end_first(latest, keeps=visit.may_return())
-            elif released:
+            keeps = visit is not None and visit.end()
+            if released and not unseen:
                 return self.release(latest)
+            if visit is not None:
+                self.room.end_first(latest, keeps)
             return None
 
-        send_on, done = relay(send, begin, end)
+        send_on, done = relay(send, visit.looking_first(begin) if visit else begin, end)
         request = self.room.sessions.begin(latest)
         taken = lend(scope, headers, self.room.visitor(latest))
         try:

@@ -329,9 +329,9 @@ class WaitingRoom:
         hindrance = await self.guard.check(asker, proof)
         if hindrance:
             return self._hindered(hindrance, proof)
-        id = new_id()
-        issued = await self._joins.ask((how, id))
-        ticket, pass_ends = self._ticket(issued, id, proof.missed), issued[1].pass_ends
+        # By its id the store knows the proof again, whichever process it is shown to.
+        issued = await self._joins.ask((how, proof.id))
+        ticket, pass_ends = self._ticket(issued, proof.id, proof.missed), issued[1].pass_ends
         entered = self._entered(ticket, pass_ends, first=False) if pass_ends else None
         self._exchanged[proof.id] = entered.latest if entered else ticket
         if len(self._exchanged) > MOST_EXCHANGED:

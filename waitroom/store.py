@@ -36,6 +36,7 @@ KEYS = (
     "used",
     "ended",
     "counters",
+    "joined",
 )
 PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
 """Put in front of every script, in this order."""

@@ -151,8 +151,9 @@ class Crowd:
                 visitor.stage, visitor.due = "proof", self.world.true + SECOND
             else:
                 joining.append((visitor, {"page": "first", "api": "number", "proof": "enter"}[visitor.stage]))
-        # Between the answer that is lost and the next try the same visitor takes another id.
-        answer = process.join([(how, self._new_id(visitor)) for visitor, how in joining]) if joining else None
+        answer = (
+            process.join([(how, self._new_id(visitor, how)) for visitor, how in joining]) if joining else None
+        )
         if answer is None:
             return
         seen, numbers = answer
@@ -172,7 +173,11 @@ class Crowd:
                 ):  # else its request goes on, or its process dies
                     process.ended_first.append((self.chance.choice(["done", "done", "gone"]), visitor.id))
 
-    def _new_id(self, visitor: Visitor) -> str:
+    def _new_id(self, visitor: Visitor, how: str) -> str:
+        """An id to join with: after an answer that was lost, the same proof's, or that of another proof."""
+        if how == "enter" and visitor.has_proof and self.chance.random() < 0.5:
+            return visitor.id
+        visitor.has_proof = how == "enter"
         self._ids += 1
         visitor.id = f"{visitor.id.split('.')[0]}.{self._ids}"
         return visitor.id

@@ -34,6 +34,8 @@ class Places(Losses):
             place = view.newest, int(number)
             if not place[1]:
                 continue
+            if id in self.holders.get(place, ()):
+                continue  # the same proof, whose first answer was lost
             self.numbers += 1
             self.holders.setdefault(place, set()).add(id)
             if place <= self.top_answered:

@@ -21,6 +21,8 @@ class Visitor:
     presented: Pass | None = None
     reached_at: int | None = None
     """When the store, or a window just read, last told it where it stands; the room's clock."""
+    has_proof: bool = False
+    """Whether its id is that of a proof which it has shown already."""
     is_at_door: bool = False
     is_passed: bool = False
     """Its turn had passed already, in a history that was lost then: who knew of it may still come."""

@@ -91,6 +91,7 @@ local function open_epoch(why)
   room.entered_known, room.entered_found = entered + count_unseen(), entered
   room.opened, room.opened_at, room.lost_at = why, now, room.clock
   add_epoch({name = name, issued = highest, called = highest, floor = highest})
+  redis.call('ZREMRANGEBYSCORE', JOINED, '-inf', '+inf')
 end
 
 local function heed_process()
