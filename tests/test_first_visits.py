@@ -69,7 +69,7 @@ async def test_a_confirmed_session_is_not_displaced(settings: Make) -> None:
         {"Accept": "image/avif,image/webp,*/*;q=0.8"},
         {"Accept": "text/css,*/*;q=0.1"},
         {"Accept": "*/*", "User-Agent": BROWSER},
-        {"Accept": "*/*", "User-Agent": "Shop/1 CFNetwork/1240.0.4 Darwin/20.6.0"},
+        {"Accept": "*/*", "User-Agent": "MobileSafari/604.1 CFNetwork/1240.0.4 Darwin/20.6.0"},
         {"User-Agent": "kube-probe/1.31"},
         {"User-Agent": "ELB-HealthChecker/2.0"},
         {"User-Agent": "GoogleHC/1.0"},
@@ -85,9 +85,10 @@ async def test_parts_of_pages_and_probes_take_no_slot(settings: Make, headers: d
         assert (await window(client))["issued"] == 0
 
 
-async def test_a_program_that_reads_anything_is_a_visitor(settings: Make) -> None:
+@pytest.mark.parametrize("agent", ["curl/8.5.0", "Shop/1 CFNetwork/1240.0.4 Darwin/20.6.0", ""])
+async def test_a_program_that_reads_anything_is_a_visitor(settings: Make, agent: str) -> None:
     async with gated(site, settings=settings(capacity=2)) as gate, client_of(gate) as client:
-        headers = {"Accept": "*/*", "User-Agent": "curl/8.5.0"}
+        headers = {"Accept": "*/*", "User-Agent": agent}
         assert (await client.get("/", headers=headers)).json()["number"] == 1
 
 

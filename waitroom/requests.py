@@ -12,6 +12,8 @@ READS = frozenset({"GET", "HEAD"})
 DOCUMENTS = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz", b"x-sec-purpose")
 """Where browsers say why they ask: Chromium and Firefox now, older ones, and Turbo, which may not use their name."""
+BROWSERS = (b"Mozilla/", b"Safari/", b"MobileSafari/", b"com.apple.WebKit.")
+"""What the `User-Agent` of a browser begins with: after the first, what fetches icons for Safari."""
 PROBES = (
     b"kube-probe",
     b"elb-healthchecker",
@@ -104,8 +106,7 @@ def _kind_without_metadata(scope: Scope, named: Named) -> Kind:
 
 
 def _is_browser(named: Named) -> bool:
-    agent = named.get(b"user-agent", b"")
-    return agent.startswith(b"Mozilla/") or b"CFNetwork" in agent
+    return named.get(b"user-agent", b"").startswith(BROWSERS)
 
 
 def is_probe(scope: Scope, named: Named) -> bool:
