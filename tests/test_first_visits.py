@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.conftest import SECRET
-from tests.gates import API, client_of, eventually, gated, is_inside
+from tests.gates import API, client_of, eventually, gated, is_inside, page_data
 from tests.sites import site
 from waitroom.first_visits import QUICK_SECONDS
 from waitroom.settings import Settings
@@ -45,11 +45,16 @@ async def test_clients_without_cookies_keep_nobody_out(settings: Make, method: s
 async def test_a_hundred_at_once_are_all_served(settings: Make) -> None:
     async with gated(site, settings=settings()) as gate, client_of(gate) as client:
 
-        async def visit() -> int:
+        async def visit() -> str:
             async with client_of(gate) as stranger:
-                return (await stranger.get("/")).status_code
+                while True:  # on a busy machine the store may seem away for a moment
+                    response = await stranger.get("/", headers={"Accept": "text/html"})
+                    kind = "site" if is_inside(response) else str(page_data(response)["kind"])
+                    if kind != "away":
+                        return kind
+                    await asyncio.sleep(0.1)
 
-        assert set(await asyncio.gather(*(visit() for _ in range(100)))) == {200}
+        assert set(await asyncio.gather(*(visit() for _ in range(100)))) == {"site"}
         assert is_inside(await client.get("/"))
 
 
