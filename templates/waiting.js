@@ -384,6 +384,15 @@
     return Date.now() - slowedAt < SLOWER ? live.slower : "";
   }
 
+  // Who is the next already is told so by the page itself.
+  function showDoor(count) {
+    if (!count && !ahead) return;
+    put("figure", count ? digits(count) : live.next);
+    put("label", count ? say(live.at_door, count, {}) : live.next_label);
+    document.body.classList.toggle("next", !count);
+    ahead = count;
+  }
+
   async function lookAtDoor() {
     const mine = await askStatus();
     if (done) return "";
@@ -391,6 +400,7 @@
     else if (mine.status !== "waiting") reload();
     else {
       interval = bounded(mine.poll_after);
+      showDoor(mine.ahead);
       showTime(mine.time);
     }
     return "";

@@ -148,9 +148,16 @@ def test_how_long_a_place_is_kept_is_never_overstated(seconds: float, told: str)
 
 def test_door_says_next() -> None:
     text = visible(html("door", ahead=0))
-    assert "You’re next." in text
+    assert "Your turn has come." in text
     assert "141 is the next number in" in text
-    assert "Next" not in visible(html("door", number=None, ahead=0)).replace("You’re next", "")
+    assert "Next" not in visible(html("door", number=None, ahead=0))
+
+
+def test_door_says_how_many_stand_before() -> None:
+    text = visible(html("door", ahead=212))
+    assert "Your turn has come." in text
+    assert "212 people are before you at the door" in text
+    assert "next number in" not in text
 
 
 def test_first_says_what_to_do_where_the_page_keeps_coming_back() -> None:

@@ -637,15 +637,78 @@ async def test_a_ticket_left_at_the_door_is_void_and_its_place_goes_on(line: Mak
     assert await shop.claim(last, late) == ["active", "expired"]
 
 
-async def test_leaving_while_waiting_stores_nothing(line: MakeLine) -> None:
-    shop = line()
-    await shop.enter(3)
-    (ticket,) = await shop.tickets(1)
+async def left(line: Line) -> int:
+    """Count the numbers that were given up and not passed yet."""
+    with stores.admin(line.url) as client:
+        return int(client.zcard(key(line, "left")))
+
+
+async def test_who_leaves_in_front_of_the_line_is_passed_at_once(line: MakeLine) -> None:
+    """Also while the room is full; nothing of them stays in the store."""
+    shop = line(capacity=3)
+    guests = await shop.enter(3)
+    leavers = await shop.tickets(3)
+    (following,) = await shop.tickets(1)
     before = used(shop)
-    assert await shop.leave(ticket) == [0]
-    assert used(shop) == before
+    assert await shop.leave(*leavers) == [0, 0, 0]
+    assert ((await shop.look()).waiting, used(shop), await left(shop)) == (1, before, 0)
+    await shop.leave(guests[0])
     shop.clock.advance(10)
-    assert await shop.claim(ticket) == ["active"]
+    assert await shop.claim(following) == ["active"], "no place was kept for those who left"
+
+
+async def test_who_leaves_in_the_middle_of_the_line_is_promised_no_place(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    (guest,) = await shop.enter(1)
+    first, *leavers, following = await shop.tickets(5)
+    await shop.leave(*leavers, leavers[0])
+    window = await shop.look()
+    assert (window.waiting, await left(shop)) == (2, 3)
+    await shop.leave(guest)
+    shop.clock.advance(10)
+    assert await shop.claim(first) == ["active"]
+    await shop.leave(first)
+    shop.clock.advance(10)
+    assert await shop.claim(following) == ["active"]
+    assert ((await shop.look()).waiting, await left(shop)) == (0, 0)
+
+
+async def test_where_all_who_waited_have_left_a_newcomer_enters_at_once(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    (guest,) = await shop.enter(1)
+    await shop.leave(*await shop.tickets(3), guest)
+    shop.clock.advance(10)
+    await shop.enter(1)
+
+
+async def test_p7_only_so_many_who_left_are_remembered_the_lowest(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    await shop.enter(1)
+    first, *leavers = await shop.tickets(1102)
+    await shop.leave(*leavers[::-1])
+    assert await left(shop) == 1000
+    await shop.leave(first)
+    assert ((await shop.look()).waiting, await left(shop)) == (102, 0)
+
+
+async def test_who_left_a_line_that_was_called_in_another_stores_history_is_forgotten(line: MakeLine) -> None:
+    shop = line(capacity=1)
+    await shop.enter(1)
+    *_, last = await shop.tickets(3)
+    await shop.leave(last)
+    with stores.admin(shop.url) as client:
+        client.zadd(key(shop, "left"), {f"{last.epoch}:{1:016d}": 0, f"{'0' * 16}-000000:{1:016d}": 0})
+    await shop.look()
+    assert await left(shop) == 1
+    assert (await shop.look()).waiting == 2
+
+
+async def test_who_stands_at_the_door_learns_how_many_stand_before_them(line: MakeLine) -> None:
+    shop = line(capacity=3)
+    tickets = await shop.tickets(3)
+    full = shop.again(capacity=1)
+    assert [(await full.claimed(ticket)).before for ticket in tickets] == [0, 0, 1]
+    assert [(await full.claimed(ticket, enters=False)).before for ticket in tickets] == [0, 0, 1]
 
 
 async def test_used_tickets_are_forgotten_when_the_floor_has_passed_them(line: MakeLine) -> None:

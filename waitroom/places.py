@@ -58,9 +58,9 @@ class Places:
         seconds = wait_seconds(in_front, window) if now == "waiting" else None
         return 0 if seconds is None else max(1, round(seconds))
 
-    def at_door(self, ticket: Ticket) -> Place:
-        """Place a ticket that was called and found no free place."""
-        return Place("waiting", ticket.number, 0, None, self._spread(SHORTEST_POLL))
+    def at_door(self, ticket: Ticket, before: int) -> Place:
+        """Place a ticket that was called and found no free place, behind `before` others at the door."""
+        return Place("waiting", ticket.number, before, None, self._spread(SHORTEST_POLL))
 
     def unnumbered(self, window: Window) -> Place:
         """Place a visitor behind everybody, without a number yet: the page comes back for it at once."""

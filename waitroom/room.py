@@ -315,7 +315,7 @@ class WaitingRoom:
             return Admitted(self._claimed(ticket, claimed), must_tell=True)
         if claimed.outcome == "expired":
             return None
-        return self._held(ticket, claimed.outcome == "door", new=False)
+        return self._held(ticket, claimed.outcome == "door", new=False, before=claimed.before)
 
     async def _join_proven(self, proof: Proof, asker: Asker, how: str = "enter") -> Decision:
         """Give a number to a visitor whose cookie came back; several requests at once get the same one."""
@@ -404,8 +404,10 @@ class WaitingRoom:
         if isinstance(credential, Pass) and (admitted := await self._admit(credential)):
             return self._inside(admitted.latest, None)
         self._raise_if_away()
-        if isinstance(credential, Ticket) and (outcome := await self._outcome(credential)) != "expired":
-            return Standing(self._held(credential, outcome == "door", new=False).place, credential, None)
+        if isinstance(credential, Ticket) and (found := await self._find(credential)).outcome != "expired":
+            at_door = found.outcome == "door"
+            held = self._held(credential, at_door, new=False, before=found.before)
+            return Standing(held.place, credential, None)
         proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
         if not self.outage.goes_first(proof):
             raise AwayError(self.outage.hold_back(proof, missed=False))
@@ -450,10 +452,12 @@ class WaitingRoom:
             return self._inside(self._claimed(credential, claimed), credential)
         if claimed.outcome == "expired":
             return Standing(self._places.expired(credential.number), credential, None)
-        return Standing(self._held(credential, claimed.outcome == "door", new=False).place, credential, None)
+        at_door = claimed.outcome == "door"
+        held = self._held(credential, at_door, new=False, before=claimed.before)
+        return Standing(held.place, credential, None)
 
     async def leave(self, credential: Ticket | Pass) -> None:
-        """Leave the line or the site; raises StoreError. Leaving while waiting stores nothing."""
+        """Leave the line or the site; raises StoreError. Of those who leave while they wait the lowest are noted."""
         await self._see(credential)
         self._raise_if_away()
         # A ticket that waits as far as this process knows may be in use already: only the store can tell.
@@ -506,15 +510,15 @@ class WaitingRoom:
         if self.outage.is_on():
             return True
         try:
-            return await self._outcome(credential) != "expired"
+            return (await self._find(credential)).outcome != "expired"
         except StoreError as error:
             self.snapshot.lose(error)
             return True
 
-    async def _outcome(self, ticket: Ticket) -> str:
+    async def _find(self, ticket: Ticket) -> Claimed:
         """Tell what claiming a ticket would come to; of a called one only the store knows if it was used."""
         seen = status_of(ticket, self._window())
-        return seen if seen == "waiting" else (await self._ask(ticket, enters=False)).outcome
+        return Claimed(seen, 0, 0) if seen == "waiting" else await self._ask(ticket, enters=False)
 
     async def _ask(self, ticket: Ticket, enters: bool) -> Claimed:
         # A floor that has passed is final: no call is needed for that.
@@ -553,10 +557,10 @@ class WaitingRoom:
         newest = self._window().newest.name
         return given if newest == given.epoch else replace(given, confirmed=newest)
 
-    def _held(self, ticket: Ticket, at_door: bool, new: bool) -> Held:
-        """Hold a ticket that did not enter: it waits, or it is the first in line for the next place."""
+    def _held(self, ticket: Ticket, at_door: bool, new: bool, before: int = 0) -> Held:
+        """Hold a ticket that did not enter: it waits, or stands at the door behind `before` others."""
         if at_door:
-            return Held("door", self._places.at_door(ticket), ticket, new)
+            return Held("door", self._places.at_door(ticket, before), ticket, new)
         return Held("waiting", self._places.in_line(ticket, self._window()), ticket, new)
 
     def _inside(self, latest: Pass, ticket: Ticket | None) -> Standing:

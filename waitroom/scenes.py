@@ -81,7 +81,7 @@ def view(scene: Scene, messages: Messages, shown: Mapping[str, Any], data: Any) 
 def is_next(scene: Scene) -> bool:
     """Tell whether nobody is in front of this visitor."""
     if scene.kind == "door":
-        return scene.place.number is not None
+        return scene.place.number is not None and scene.place.ahead == 0
     return scene.kind == "waiting" and scene.place.ahead == 0
 
 
@@ -106,6 +106,9 @@ def texts(scene: Scene, messages: Messages) -> dict[str, str]:
 def _figure(scene: Scene, messages: Messages) -> dict[str, str]:
     """Tell how many are ahead: large on the ticket, and in the title of the tab."""
     live, page, place = messages["live"], messages["page"], scene.place
+    if scene.kind == "door" and place.ahead:
+        label = say(live["at_door"], place.ahead)
+        return {"figure": digits(place.ahead, messages), "label": label, "title": live["title_door"]}
     if scene.kind == "door" and place.number is not None:
         return {
             "figure": digits(place.number, messages),

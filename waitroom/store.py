@@ -37,6 +37,7 @@ KEYS = (
     "ended",
     "counters",
     "joined",
+    "left",
 )
 PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
 """Put in front of every script, in this order."""
@@ -68,6 +69,8 @@ class Claimed(NamedTuple):
     """At the door: in so many seconds there is a place for it; 0 where that is not known."""
     turn_at: int = 0
     """When the wait was over, for the claim that has just entered; 0 for others, and who came too late to tell."""
+    before: int = 0
+    """At the door: how many stand there before it."""
 
 
 class Synced(NamedTuple):
@@ -243,7 +246,7 @@ class Store(StoreContact):
 
     def _window(self, view: Sequence[Any]) -> Window:
         at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
-        ended_version, entered, settling, sure, blind, slower = rest
+        ended_version, entered, settling, sure, blind, slower, left = rest
         self.memory.learn(int(at), generation, over, epochs, inside, entered)
         if blind:
             _warn_of_blindness(self.url)
@@ -259,6 +262,7 @@ class Store(StoreContact):
             at=_milliseconds(at),
             ended_version=ended_version,
             settling=bool(settling),
+            left=left,
             sure=None if sure is None else (_rank(sure[0]), _rank(sure[1])),
             slower=bool(slower),
         )
@@ -276,10 +280,10 @@ def _session(used: Pass) -> tuple[int, str, int, str, int, str, int]:
 
 
 def _claimed(
-    outcome: str, pass_ends: str, entered_at: str, free_in: str = "0", turn_at: str = "0"
+    outcome: str, pass_ends: str, entered_at: str, free_in: str = "0", turn_at: str = "0", before: str = "0"
 ) -> Claimed:
     ends, at = _milliseconds(pass_ends), _milliseconds(entered_at)
-    return Claimed(outcome, ends, at, int(free_in) / 1e6, _milliseconds(turn_at))
+    return Claimed(outcome, ends, at, int(free_in) / 1e6, _milliseconds(turn_at), int(before))
 
 
 def _rank(written: str) -> Rank:

@@ -98,6 +98,8 @@ class Window:
     """The lowest and the highest of those called lately for whom there are places, for each of them."""
     slower: bool = False
     """The rate has fallen within the last minutes."""
+    left: int = 0
+    """Of those who wait, how many have said that they leave, as far as the store remembers them."""
 
     @cached_property
     def newest(self) -> Epoch:
@@ -140,7 +142,7 @@ class Window:
     @cached_property
     def waiting(self) -> int:
         """Tickets not called yet: an upper bound, as some holders have gone away."""
-        return sum(epoch.issued - epoch.called for epoch in self.epochs)
+        return max(0, sum(epoch.issued - epoch.called for epoch in self.epochs) - self.left)
 
     @cached_property
     def state(self) -> State:

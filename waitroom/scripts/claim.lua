@@ -2,7 +2,8 @@
 --
 -- items   [generation, epoch, number, id, enters] of a ticket; with `enters` false it only asks
 -- answer  view, and for each {outcome, when the pass ends, when the session entered, for "door" how long until its place
---         comes free, 0 where that is not known, for who has just entered when the turn came, 0 where that is not known};
+--         comes free, 0 where that is not known, for who has just entered when the turn came, 0 where that is not known,
+--         for "door" how many stand there before it};
 --         outcome is "active", "called" (it may ask to enter), "waiting", "door" (called, but no place is free yet) or
 --         "expired"
 
@@ -25,6 +26,11 @@ local function count_before(rank, most)
     if #lower < MOST_AT_ONCE then break end
   end
   return before
+end
+
+-- All who stand there, for whoever wants to know.
+local function count_door(rank)
+  return redis.call('ZLEXCOUNT', DOOR, '-', '(' .. rank)
 end
 
 local function may_enter(rank)
@@ -60,7 +66,7 @@ local function take_place(rank, id)
   if not may_enter(rank) then
     redis.call('ZADD', DOOR, 0, rank)
     redis.call('ZADD', ASKED, text(reached), rank)
-    return {'door', 0, 0, room.is_settling and 0 or text(comes_free_in(rank))}
+    return {'door', 0, 0, room.is_settling and 0 or text(comes_free_in(rank)), 0, text(count_door(rank))}
   end
   local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, called_at)
   enter(rank, id, ends, false)
@@ -108,7 +114,10 @@ local function claim(generation, epoch, number, id, enters)
     return confirm_first(rank, id)
   end
   if not enters then
-    return {redis.call('ZSCORE', DOOR, rank) and 'door' or 'called', 0, 0}
+    if redis.call('ZSCORE', DOOR, rank) then
+      return {'door', 0, 0, 0, 0, text(count_door(rank))}
+    end
+    return {'called', 0, 0}
   end
   return take_place(rank, id)
 end

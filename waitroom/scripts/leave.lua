@@ -4,6 +4,7 @@
 --         last, and when it entered
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
+local MOST_LEFT = 1000 -- the lowest of those who left; who left beyond them is a no-show
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
 
 -- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.
@@ -39,6 +40,15 @@ local function end_first(rank, id)
   return 0
 end
 
+-- No place is promised to a number that was given up while it waited.
+local function give_up(name, number)
+  local epoch = find(name)
+  if epoch and number <= epoch.issued then
+    redis.call('ZADD', LEFT, 0, rank_of(name, number))
+    redis.call('ZREMRANGEBYRANK', LEFT, MOST_LEFT, -1)
+  end
+end
+
 local function leave(generation, epoch, number, id, pass_ends, known_in, entered_at)
   local lease_ends = redis.call('ZSCORE', INSIDE, id)
   if redis.call('ZREM', FIRST, id) == 1 then
@@ -54,9 +64,14 @@ local function leave(generation, epoch, number, id, pass_ends, known_in, entered
   if pass_ends and is_forgotten(id, pass_ends, known_in) then
     return end_forgotten(rank, id, pass_ends, known_in, entered_at)
   end
-  if is_called(epoch, number) and not is_passed(epoch, number) then
+  if is_passed(epoch, number) then
+    return 0
+  end
+  if is_called(epoch, number) then
     redis.call('HSETNX', USED, rank, 0)
     remove({PROMISED, DOOR, ASKED}, {rank})
+  else
+    give_up(epoch, number)
   end
   return 0
 end

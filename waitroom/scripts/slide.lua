@@ -90,28 +90,55 @@ local function count_places()
   return math.min(rules.capacity - room.inside, rules.window_size - room.entered)
 end
 
--- Calls the next `count` numbers of one epoch; `promise` keeps a place for each until it is claimed or claim_us are over.
-local function call_in(epoch, count, promise, is_first)
-  for number = epoch.called + 1, promise and epoch.called + count or epoch.called do
-    redis.call('ZADD', PROMISED, text(reached), rank_of(epoch.name, number))
+local function pass_number(epoch)
+  epoch.called = epoch.called + 1
+  room.tally = room.tally + 1
+  return rank_of(epoch.name, epoch.called)
+end
+
+-- Passes those in front who have given up; also forgets whom a store that was healed has called since. The floor
+-- follows with the next call.
+local function pass_left()
+  while true do
+    local lowest = redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, 1)[1]
+    local epoch = lowest and find(epoch_of(lowest))
+    local number = lowest and number_of(lowest)
+    if not lowest or (epoch and number > epoch.called + 1) then break end
+    redis.call('ZREM', LEFT, lowest)
+    if epoch and number > epoch.called then
+      pass_number(epoch)
+    end
   end
-  epoch.called = epoch.called + count
-  room.tally = room.tally + count
+end
+
+-- Calls the next `count` numbers of one epoch that nobody has given up, and answers how many there were; `promise` keeps
+-- a place for each until it is claimed or claim_us are over.
+local function call_in(epoch, most, promise, is_first)
+  local may_have_left = redis.call('ZCARD', LEFT) > 0
+  local count = 0
+  while count < most and epoch.called < epoch.issued do
+    local rank = pass_number(epoch)
+    if not (may_have_left and redis.call('ZREM', LEFT, rank) == 1) then
+      count = count + 1
+      if promise then
+        redis.call('ZADD', PROMISED, text(reached), rank)
+      end
+    end
+  end
   room.free = math.max(0, room.free - count)
   if promise then
     room.expected = room.expected + count * will_come(0)
     room.outstanding = room.outstanding + count
   end
   note_call(epoch, is_first)
+  return count
 end
 
 -- Who came before a loss comes before all who came after it.
 local function call(count, promise, is_first)
   for _, epoch in ipairs(room.epochs) do
-    local here = math.min(count, epoch.issued - epoch.called)
-    if here > 0 then
-      call_in(epoch, here, promise, is_first)
-      count = count - here
+    if count > 0 and epoch.issued > epoch.called then
+      count = count - call_in(epoch, count, promise, is_first)
     end
   end
 end
@@ -184,6 +211,7 @@ end
 local function slide()
   clear_door()
   raise_floors()
+  pass_left()
   room.places = count_places()
   if room.is_settling then
     room.places = 0
@@ -293,7 +321,7 @@ local function view()
     text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
-    room.is_slower and 1 or 0,
+    room.is_slower and 1 or 0, redis.call('ZCARD', LEFT),
   }
 end
 

@@ -12,6 +12,7 @@
 --      10 ended     zset   session id -> when its last pass runs out, for sessions that ended early
 --      11 counters  hash   name -> how often it happened since the room began, as processes have told
 --      12 joined    zset   id -> number, of the newest epoch: the MOST_JOINED that were given last, see join
+--      13 left      zset   rank, in rank order: given up while it waited, the lowest of them
 -- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us, first_lease_us,
 --                   running_us, max_session_us, settle_us, longest_poll_us, and in tests now_us and history
 --       2 items     JSON, a list: what each script documents; its answers come in the same order
@@ -20,7 +21,8 @@
 -- Times are the room's clock in microseconds, which a Lua number holds exactly: the store's own, but that it
 -- never goes back. A rank is written "epoch:number" with both parts of fixed width, so that it sorts as text.
 
-local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS, JOINED = unpack(KEYS)
+local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS, JOINED, LEFT =
+  unpack(KEYS)
 local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local HERE_US = 3000000 -- who stands at the door is told to ask more often than this
 local JUMP_US = 30000000 -- more than callers and store can drift apart between two calls
