@@ -172,7 +172,7 @@ async def test_a_browser_needs_no_token_at_all(settings: Make) -> None:
         assert told(await client.get(f"{API}/window"))["inside"] == 0
 
 
-async def test_leaving_while_waiting_frees_no_slot_and_stores_nothing(settings: Make) -> None:
+async def test_leaving_while_waiting_frees_no_slot_and_is_no_longer_counted(settings: Make) -> None:
     async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
         await session(guest)
         async with client_of(gate) as client:
@@ -180,7 +180,7 @@ async def test_leaving_while_waiting_frees_no_slot_and_stores_nothing(settings: 
             assert (await client.delete(f"{API}/ticket")).status_code == 204
             assert not client.cookies
         fields = told(await guest.get(f"{API}/window"))
-        assert (fields["inside"], fields["issued"], fields["waiting"]) == (1, 2, 1)
+        assert (fields["inside"], fields["issued"], fields["waiting"]) == (1, 2, 0)
 
 
 async def test_who_has_nothing_leaves_as_well(settings: Make) -> None:
