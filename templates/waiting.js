@@ -373,8 +373,9 @@
     else if (typeof room.called !== "number") throw new Error("no line");
     else if (room.called >= page.number) await takeTurn();
     else {
-      const count = page.number - room.called - 1;
-      showPlace(count, estimate(count, room.rate_per_minute));
+      const left = (room.left || []).filter((number) => number < page.number).length;
+      const count = page.number - room.called - 1 - left;
+      showPlace((room.door || 0) + count, estimate(count, room.rate_per_minute));
       showProgress(room.called);
       showTime(room.time);
       interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));

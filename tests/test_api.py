@@ -273,6 +273,8 @@ async def test_window_is_the_same_for_all_and_free_of_cookies(settings: Make) ->
             "called": 1,
             "floor": 0,
             "waiting": 1,
+            "door": 0,
+            "left": [],
             "inside": 1,
             "capacity": 1,
             "rate_per_minute": None,

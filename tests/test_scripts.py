@@ -13,6 +13,7 @@ from tests.rooms import DOOR, GRACE, Line
 from waitroom.settings import load
 from waitroom.store import KEYS, Store
 from waitroom.tickets import Ticket, new_id, ticket_of
+from waitroom.window import rank
 
 MakeLine = Callable[..., Line]
 
@@ -684,9 +685,15 @@ async def test_where_all_who_waited_have_left_a_newcomer_enters_at_once(line: Ma
 async def test_p7_only_so_many_who_left_are_remembered_the_lowest(line: MakeLine) -> None:
     shop = line(capacity=1)
     await shop.enter(1)
-    first, *leavers = await shop.tickets(1102)
+    first, *leavers = await shop.tickets(502)
     await shop.leave(*leavers[::-1])
-    assert await left(shop) == 1000
+    assert await left(shop) == 400
+    with stores.admin(shop.url) as client:
+        taken = client.memory_usage(key(shop, "left"), samples=0)
+        assert taken is not None
+        assert taken < 64 * 1024
+    window = await shop.look()
+    assert (window.left, window.lowest_left) == (400, tuple(map(rank, leavers[:100])))
     await shop.leave(first)
     assert ((await shop.look()).waiting, await left(shop)) == (102, 0)
 

@@ -325,3 +325,17 @@ def test_jitter_keeps_near_what_was_asked_for(seconds: float, chance: float, who
 def test_jitter_is_whole_seconds_and_grows_with_chance(seconds: float, one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert 1 <= spread(seconds, low) <= spread(seconds, high) <= seconds * 1.2 + 0.5
+
+
+# --- who is ahead -----------------------------------------------------------------------------
+
+
+def test_who_has_left_is_not_ahead_of_anybody() -> None:
+    gone = replace(WINDOW, left=3, lowest_left=(Rank(EPOCH, 22), Rank(EPOCH, 23), Rank(EPOCH, 27)))
+    assert [ahead(Rank(EPOCH, number), gone) for number in (21, 22, 24, 26, 28)] == [0, 1, 1, 3, 4]
+    assert gone.waiting == 7
+
+
+def test_who_stands_at_the_door_is_ahead_of_all_who_wait() -> None:
+    crowded = replace(WINDOW, door=4)
+    assert [ahead(Rank(EPOCH, number), crowded) for number in (15, 21, 30)] == [0, 4, 13]

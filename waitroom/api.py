@@ -213,6 +213,8 @@ class Api:
             "called": window.called,
             "floor": window.floor,
             "waiting": window.waiting,
+            "door": window.door,
+            "left": [each.number for each in window.lowest_left if each.epoch == window.epoch],
             "inside": window.inside,
             "capacity": settings.capacity,
             "rate_per_minute": None if rate is None else round(rate, 1),

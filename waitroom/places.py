@@ -50,7 +50,8 @@ class Places:
     def _place(self, ticket: Ticket, window: Window, now: Status, in_front: int) -> Place:
         told = eta(in_front, window) if now == "waiting" else None
         seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
-        return Place(now, ticket.number, in_front, told, self._spread(seconds), window.pace)
+        before = window.door + in_front if now == "waiting" else 0
+        return Place(now, ticket.number, before, told, self._spread(seconds), window.pace)
 
     def expected(self, place: Rank, window: Window) -> int:
         """Tell a newcomer's wait in whole seconds, at least one; 0 where there is none, or it is not known."""
@@ -64,13 +65,13 @@ class Places:
 
     def unnumbered(self, window: Window) -> Place:
         """Place a visitor behind everybody, without a number yet: the page comes back for it at once."""
-        return Place("waiting", None, window.waiting, eta(window.waiting, window), 1)
+        return Place("waiting", None, window.door + window.waiting, eta(window.waiting, window), 1)
 
     def without_store(self, ticket: Ticket | None, window: Window | None) -> Place:
         """Place a visitor as of the last time the store was seen."""
         in_front = 0
         if window is not None:
-            in_front = ahead(rank(ticket), window) if ticket else window.waiting
+            in_front = ahead(rank(ticket), window) if ticket else window.door + window.waiting
         return Place("waiting", ticket.number if ticket else None, in_front, None, self._spread(AWAY_POLL))
 
     def inside(self, session: Pass) -> Place:

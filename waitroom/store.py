@@ -246,7 +246,7 @@ class Store(StoreContact):
 
     def _window(self, view: Sequence[Any]) -> Window:
         at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
-        ended_version, entered, settling, sure, blind, slower, left = rest
+        ended_version, entered, settling, sure, blind, slower, door, left, lowest_left = rest
         self.memory.learn(int(at), generation, over, epochs, inside, entered)
         if blind:
             _warn_of_blindness(self.url)
@@ -262,7 +262,9 @@ class Store(StoreContact):
             at=_milliseconds(at),
             ended_version=ended_version,
             settling=bool(settling),
+            door=door,
             left=left,
+            lowest_left=tuple(map(_rank, lowest_left)),
             sure=None if sure is None else (_rank(sure[0]), _rank(sure[1])),
             slower=bool(slower),
         )

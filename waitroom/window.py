@@ -5,6 +5,7 @@ Pure: no clock, no I/O, no framework. The store's scripts hold the same order of
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
@@ -98,8 +99,12 @@ class Window:
     """The lowest and the highest of those called lately for whom there are places, for each of them."""
     slower: bool = False
     """The rate has fallen within the last minutes."""
+    door: int = 0
+    """How many stand at the door."""
     left: int = 0
     """Of those who wait, how many have said that they leave, as far as the store remembers them."""
+    lowest_left: tuple[Rank, ...] = ()
+    """The lowest of those who left, in rank order."""
 
     @cached_property
     def newest(self) -> Epoch:
@@ -197,7 +202,7 @@ class Tempo:
 
 def stand(place: Numbered, window: Window) -> tuple[Status, int]:
     """Tell whether a rank is waiting, active or expired, as far as the window shows (used tickets are the store's), and
-    how many are still in front: those who wait with a lower rank.
+    how many are still to be called before it: those who wait with a lower rank and have not left.
 
     One of an epoch that the store has not heard of waits: the store has lost it, and will learn of it.
     """
@@ -210,7 +215,8 @@ def stand(place: Numbered, window: Window) -> tuple[Status, int]:
     if own is None:
         return ("expired", 0) if place.epoch <= window.over else ("waiting", in_front)
     if place.number > own.called:
-        return "waiting", in_front + place.number - own.called - 1
+        left = bisect_left(window.lowest_left, (place.epoch, place.number)) if window.left else 0
+        return "waiting", in_front + place.number - own.called - 1 - left
     return ("expired" if place.number <= own.floor else "active"), 0
 
 
@@ -220,8 +226,9 @@ def status(place: Numbered, window: Window) -> Status:
 
 
 def ahead(place: Numbered, window: Window) -> int:
-    """Count the visitors still in front; see `stand`."""
-    return stand(place, window)[1]
+    """Count the visitors still in front: those who stand at the door, and those who wait; see `stand`."""
+    now, in_front = stand(place, window)
+    return window.door + in_front if now == "waiting" else 0
 
 
 def wait_seconds(in_front: int, window: Window) -> float | None:

@@ -227,7 +227,7 @@ class Crowd:
         visitor.reached_at, visitor.is_at_door = window.at, status == "door"
         visitor.is_passed = self.oracle.has_passed(ticket)
         places = process.places
-        place = places.at_door(ticket) if status == "door" else places.in_line(ticket, window)
+        place = places.at_door(ticket, 0) if status == "door" else places.in_line(ticket, window)
         visitor.due = self.world.true + place.poll_after * SECOND
 
     def _serve_inside(self, visitor: Visitor, process: Process) -> None:

@@ -4,7 +4,7 @@
 --         last, and when it entered
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
-local MOST_LEFT = 1000 -- the lowest of those who left; who left beyond them is a no-show
+local MOST_LEFT = 400 -- the lowest of those who left; who left beyond them is a no-show
 local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
 
 -- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.

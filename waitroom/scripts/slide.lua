@@ -1,6 +1,7 @@
 -- slide: put in front of every script; slides the room's window as far as it may go.
 
 local DOOR_US = 10000000 -- who does not ask again for this long has gone from the door
+local SHOWN_LEFT = 100 -- of those who left the line, so many are known to whoever counts the people ahead
 local MOST_FORGOTTEN = 20000 -- by which a floor rises in one call: an epoch that only tickets tell of may have millions to go
 local UNCONFIRMED = '-' -- what the pass of a session names that was let in while the store was away, see waitroom/tickets.py
 local KEPT_US = 86400000000 -- an epoch whose tickets have all had their turn is kept this long for those who are late
@@ -211,7 +212,9 @@ end
 local function slide()
   clear_door()
   raise_floors()
-  pass_left()
+  if not room.is_settling then
+    pass_left()
+  end
   room.places = count_places()
   if room.is_settling then
     room.places = 0
@@ -321,7 +324,8 @@ local function view()
     text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
-    room.is_slower and 1 or 0, redis.call('ZCARD', LEFT),
+    room.is_slower and 1 or 0, redis.call('ZCARD', DOOR), redis.call('ZCARD', LEFT),
+    redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, SHOWN_LEFT),
   }
 end
 
