@@ -97,18 +97,32 @@ local function pass_number(epoch)
   return rank_of(epoch.name, epoch.called)
 end
 
+-- The epoch whose numbers are called next.
+local function find_front()
+  for _, epoch in ipairs(room.epochs) do
+    if epoch.issued > epoch.called then
+      return epoch
+    end
+  end
+end
+
+local function lowest_left()
+  return redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, 1)[1]
+end
+
 -- Passes those in front who have given up; also forgets whom a store that was healed has called since. The floor
 -- follows with the next call.
 local function pass_left()
-  while true do
-    local lowest = redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, 1)[1]
-    local epoch = lowest and find(epoch_of(lowest))
-    local number = lowest and number_of(lowest)
-    if not lowest or (epoch and number > epoch.called + 1) then break end
+  local lowest = lowest_left()
+  while lowest do
+    local epoch = find(epoch_of(lowest))
+    local waits = epoch and number_of(lowest) > epoch.called
+    if waits and (epoch ~= find_front() or number_of(lowest) > epoch.called + 1) then break end
     redis.call('ZREM', LEFT, lowest)
-    if epoch and number > epoch.called then
+    if waits then
       pass_number(epoch)
     end
+    lowest = lowest_left()
   end
 end
 
