@@ -30,6 +30,8 @@ class Visitor:
     asked_at: int | None = None
     entered_at: int | None = None
     left: bool = False
+    gave_up: bool = False
+    """It left while it waited."""
 
     @property
     def number(self) -> int:
@@ -78,7 +80,7 @@ class Model:
 
     @property
     def waiting(self) -> int:
-        return self.issued - self.called
+        return sum(not each.gave_up for each in self.visitors[self.called :])
 
     def inside(self) -> list[Session]:
         return [each for each in self.sessions.values() if not each.over and each.lease_ends > self.now]
@@ -220,12 +222,14 @@ class Model:
         passed = [number for number, at in self.notes if at <= turns_over]
         kept = [each.number for each in self.at_door()]
         self.floor = max(self.floor, min(max(passed, default=0), min(kept, default=self.called + 1) - 1))
-        count = called - self.called
+        self._pass_given_up()
+        count = sum(not each.gave_up for each in self.visitors[self.called : called])
         assert min(self.least_free(), self.waiting) <= count <= self.waiting, "P3: a place is withheld"
         assert count <= max(self.least_free(), self.most_called()), (
             "more are called than could ever come in soon"
         )
         self._call(count)
+        self._pass_given_up()
 
     def join(self, how: str, ticket: Ticket, called: int) -> int | None:
         """Take a number; answers when the pass ends, 0 for none, None where no number was taken.
@@ -293,19 +297,29 @@ class Model:
             return session.pass_ends
         if not visitor.entered_at and self.floor < visitor.number <= self.called:
             visitor.left, visitor.promised, visitor.asked_at = True, False, None
+        visitor.gave_up = visitor.gave_up or visitor.number > self.called
         return 0
 
     def _us(self, seconds: float) -> int:
         return round(seconds * 1e6)
 
     def _call(self, count: int, is_first: bool = False) -> None:
-        for visitor in self.visitors[self.called : self.called + count]:
-            visitor.called_at, visitor.promised = self.now, True
-        self.called += count
+        """Call the next who have not given up."""
+        left = count
+        while left:
+            visitor = self.visitors[self.called]
+            self.called += 1
+            if not visitor.gave_up:
+                visitor.called_at, visitor.promised = self.now, True
+                left -= 1
         spared = self._us(self.settings.active_seconds) // 100
         is_spared = is_first and self.notes and self.notes[-1][1] > self.now - spared
         if count and not is_spared:
             self.notes.append((self.called, self.now))
+
+    def _pass_given_up(self) -> None:
+        while self.called < self.issued and self.visitors[self.called].gave_up:
+            self.called += 1
 
     def _before(self, visitor: Visitor) -> list[Visitor]:
         """Those at the door who come before a visitor and ask as often as they were told."""

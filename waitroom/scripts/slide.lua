@@ -94,6 +94,7 @@ end
 local function pass_number(epoch)
   epoch.called = epoch.called + 1
   room.tally = room.tally + 1
+  note_calling(epoch)
   return rank_of(epoch.name, epoch.called)
 end
 
@@ -243,6 +244,7 @@ local function slide()
   end
   if count > 0 then
     call(count, true)
+    pass_left() -- of whom the next one follows, a newcomer is to find nobody waiting
   end
   keep_pace(count)
 end

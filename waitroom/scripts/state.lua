@@ -130,6 +130,12 @@ local function count_waiting()
   return waiting
 end
 
+local function note_calling(epoch)
+  if not room.calling or epoch.name > room.calling then
+    room.calling = epoch.name
+  end
+end
+
 -- First visits may be many and most of them nobody's: of those the next call is enough to tell when the floor passes them.
 local function note_call(epoch, is_first)
   local last = is_first and redis.call('LINDEX', CALLS, -1)
@@ -137,9 +143,7 @@ local function note_call(epoch, is_first)
   if name ~= epoch.name or tonumber(at) <= reached - rules.active_us / 100 then
     redis.call('RPUSH', CALLS, epoch.name .. ':' .. text(epoch.called) .. ':' .. text(reached))
   end
-  if not room.calling or epoch.name > room.calling then
-    room.calling = epoch.name
-  end
+  note_calling(epoch)
 end
 
 -- What a loss leaves to be feared -----------------------------------------------------------------
