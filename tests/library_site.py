@@ -82,6 +82,10 @@ def _other(request: Request) -> Response:
     return HTMLResponse(f"<!doctype html><main><h1>inside {where}</h1><p id='visitor'>{visitor}</p></main>")
 
 
+def _events(request: Request) -> Response:
+    return PlainTextResponse("retry: 500\ndata: inside\n\n", media_type="text/event-stream")
+
+
 def _lib(request: Request) -> Response:
     name = request.path_params["name"]
     if name == "asked":
@@ -92,6 +96,7 @@ def _lib(request: Request) -> Response:
 site = Starlette(
     routes=[
         Route("/lib/{name}", _lib),
+        Route("/events", _events),
         Route("/shop/{library}", _page),
         Route("/inside/{library}", _page),
         Route("/{path:path}", _other, methods=["GET", "POST"]),

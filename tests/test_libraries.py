@@ -147,3 +147,29 @@ async def test_a_page_without_a_line_is_left_for_the_waiting_page_of_its_part(
     async with full(shop, browser, f"/shop/{library}") as (page, _):
         await page.click("#part")
         await waits(page, shop, "/part")
+
+
+async def test_an_event_source_asks_again_until_it_is_in(browser: Browser, shop: Server) -> None:
+    """After any other status than 200 it would be closed for good."""
+    async with full(shop, browser, "/shop/plain") as (page, token):
+        await page.evaluate(
+            """() => {
+                const source = window.source = new EventSource("/events")
+                window.heard = { waitroom: 0, message: 0 }
+                for (const name of ["waitroom", "message"])
+                    source.addEventListener(name, () => { window.heard[name] += 1 })
+            }"""
+        )
+
+        async def hears_twice_that_it_waits() -> bool:
+            return bool(await page.evaluate("window.heard.waitroom > 1"))
+
+        async def is_in() -> bool:
+            return bool(await page.evaluate("window.heard.message > 0"))
+
+        await eventually(hears_twice_that_it_waits)
+        assert not await is_in()
+        assert await page.evaluate("source.readyState !== EventSource.CLOSED")
+        await leaves(shop, token)
+        await eventually(is_in)
+        await page.evaluate("source.close()")

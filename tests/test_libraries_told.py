@@ -136,3 +136,36 @@ async def test_nothing_that_is_fetched_ahead_loads_a_page(settings: Make) -> Non
     answer = await told(settings(capacity=1), "GET", "/goods", {**BOOSTED, "HX-Preloaded": "true"})
     assert answer.status_code == 503
     assert not {"hx-redirect", "hx-refresh"} & set(answer.headers)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors"}])
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        ("/goods?_rsc=1ab2c", {"RSC": "1", "Next-Router-State-Tree": "%5B%22%22%5D", "Next-Url": "/"}),
+        ("/goods/__data.json?x-sveltekit-invalidated=01", {}),
+        ("/goods.data?_routes=routes%2Fgoods", {}),
+        ("/goods?_data=routes%2Fgoods", {}),
+    ],
+)
+async def test_what_a_framework_asks_for_a_page_is_never_taken_for_the_page(
+    settings: Make, url: str, headers: dict[str, str], metadata: dict[str, str]
+) -> None:
+    """Next.js loads the whole page where it gets an error, the others show or load a page of an error."""
+    answer = await told(
+        settings(capacity=1, status_code=200 if metadata else 503), "GET", url, {**headers, **metadata}
+    )
+    assert answer.status_code == 503
+    assert "text/x-component" not in answer.headers["content-type"]
+    assert "X-Remix-Response" not in answer.headers
+
+
+async def test_a_server_action_is_told_that_nothing_was_sent(settings: Make) -> None:
+    headers = {
+        "Next-Action": "40ab",
+        "Accept": "text/x-component",
+        "Content-Type": "text/plain;charset=UTF-8",
+    }
+    answer = await told(settings(capacity=1), "POST", "/order", headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/plain")
+    assert "Your request was not passed on" in answer.text

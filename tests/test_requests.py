@@ -60,6 +60,8 @@ def hides(samesite: str, method: str = "GET", **headers: str) -> bool:
         ({"hx_request": "true", "accept": "text/html"}, Kind.SCRIPT),
         ({"x_inertia": "true", "accept": "text/html"}, Kind.SCRIPT),
         ({"x_turbo_request_id": "1", "accept": "text/html"}, Kind.SCRIPT),
+        ({"rsc": "1", "accept": "*/*"}, Kind.SCRIPT),
+        ({"next_action": "40ab", "accept": "text/x-component"}, Kind.SCRIPT),
         ({"x_up_version": "3.11.0", "accept": "text/html"}, Kind.SCRIPT),
         ({"accept": "text/html, application/xhtml+xml"}, Kind.SCRIPT),
         ({"accept": "text/vnd.turbo-stream.html, text/html, application/xhtml+xml"}, Kind.SCRIPT),

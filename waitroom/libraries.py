@@ -13,7 +13,7 @@ from waitroom.paths import Paths, strip_root
 from waitroom.refresh import LONGEST, plain
 from waitroom.requests import Kind, Named, is_of_htmx, is_of_inertia, is_of_turbo, is_of_unpoly, is_safe
 from waitroom.settings import Settings
-from waitroom.speaking import in_words_of
+from waitroom.speaking import as_error_of_next, in_words_of
 
 ASKING = frozenset({Kind.SCRIPT, Kind.NAVIGATION})
 """What a person has asked to see, or a program to know: nothing that a page library fetches ahead."""
@@ -51,7 +51,7 @@ class Libraries:
             return _elsewhere(told, self._where(scope, named))
         if is_of_unpoly(named):
             return _elsewhere(told, self._where(scope, named)).with_headers([ANYWHERE])
-        return told
+        return as_error_of_next(told) if b"next-action" in named else told
 
     def _of_htmx(self, scope: Scope, named: Named) -> tuple[bytes, bytes]:
         """Write the header that makes htmx load a page, whatever the status is that comes with it."""

@@ -77,6 +77,8 @@ def kind_of(scope: Scope, named: Named) -> Kind:
         return Kind.AHEAD
     if _told(named, b"x-requested-with") == b"xmlhttprequest":
         return Kind.SCRIPT
+    if b"rsc" in named or b"next-action" in named:
+        return Kind.SCRIPT  # Next.js loads the whole page where it gets none of its own parts
     if is_of_htmx(named) or is_of_inertia(named) or is_of_turbo(named) or is_of_unpoly(named):
         return Kind.SCRIPT  # whatever else they say of themselves: the page would be shown inside of another
     destination = _told(named, b"sec-fetch-dest")

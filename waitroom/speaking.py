@@ -43,6 +43,11 @@ def _text(told: Answer) -> Answer:
     return _instead(told, told.status, b"text/plain; charset=utf-8", f"{_title(told)}\n".encode())
 
 
+def as_error_of_next(told: Answer) -> Answer:
+    """Answer a server action of Next.js, which shows an error's text only where its type is no more than this."""
+    return _instead(told, told.status, b"text/plain", _title(told).encode())
+
+
 def _grpc(content_type: bytes, told: Answer) -> Answer:
     """Answer a call of gRPC as one that fails before it gives anything (Trailers-Only)."""
     media = b"application/grpc"
