@@ -1,6 +1,6 @@
 """Page libraries whose visitor has no pass any more: a click shows the waiting page, with the real ones."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,7 +31,9 @@ def shop(libraries: Path) -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def full(shop: Server, browser: Browser, path: str) -> AsyncIterator[tuple[Page, str]]:
+async def full(
+    shop: Server, browser: Browser, path: str, before: Callable[[Page], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[Page, str]]:
     """A page of the shop's that was left open until somebody else has the only slot; the page, and their pass."""
     context = await browser.new_context()
     token = None
@@ -40,6 +42,8 @@ async def full(shop: Server, browser: Browser, path: str) -> AsyncIterator[tuple
         await page.goto(f"{shop.url}{path}")
         if "inertia" in path:
             await expect(page.locator("#ready")).to_be_attached(timeout=MILLISECONDS)
+        if before:
+            await before(page)
         await context.request.delete(f"{shop.url}{API}/ticket")
         token = await takes_place(shop)
         yield page, token
@@ -147,6 +151,20 @@ async def test_a_page_without_a_line_is_left_for_the_waiting_page_of_its_part(
     async with full(shop, browser, f"/shop/{library}") as (page, _):
         await page.click("#part")
         await waits(page, shop, "/part")
+
+
+@pytest.mark.parametrize("library", HTMX)
+async def test_a_step_back_to_what_htmx_has_forgotten_shows_the_waiting_page(
+    browser: Browser, shop: Server, library: str
+) -> None:
+    async def forget(page: Page) -> None:
+        await page.click("#go")
+        await expect(page.locator("h1")).to_contain_text("inside GET /goods", timeout=MILLISECONDS)
+        await page.evaluate("localStorage.clear(); sessionStorage.clear()")
+
+    async with full(shop, browser, f"/inside/{library}", forget) as (page, _):
+        await page.evaluate("history.back()")
+        await waits(page, shop, f"/inside/{library}")
 
 
 async def test_an_event_source_asks_again_until_it_is_in(browser: Browser, shop: Server) -> None:

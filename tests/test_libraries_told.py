@@ -169,3 +169,10 @@ async def test_a_server_action_is_told_that_nothing_was_sent(settings: Make) -> 
     answer = await told(settings(capacity=1), "POST", "/order", headers)
     assert (answer.status_code, answer.headers["content-type"]) == (503, "text/plain")
     assert "Your request was not passed on" in answer.text
+
+
+async def test_a_step_back_is_answered_with_what_htmx_shows(settings: Make) -> None:
+    headers = {**HTMX, "HX-History-Restore-Request": "true"}
+    answer = await told(settings(capacity=1), "GET", "/basket", headers)
+    assert (answer.status_code, "location" in answer.headers) == (300, False)
+    assert '<meta http-equiv="refresh" content="0; url=/basket">' in answer.text

@@ -41,6 +41,9 @@ class Libraries:
             told = in_words_of(scope, named, told)
         if kind not in ASKING:
             return told
+        if b"hx-history-restore-request" in named:
+            # Of this answer htmx reads no headers, and shows nothing that comes with a status from 400 on.
+            return _elsewhere(Answer(300, told.headers), self._where(scope, named))
         if is_of_htmx(named):
             return told.with_headers([self._of_htmx(scope, named)])
         if is_of_inertia(named):
