@@ -41,6 +41,7 @@ HEADS = {
                 event.preventDefault()
                 router.visit(url, { method })
             }
+        window.ahead = () => router.prefetch("/goods?size=9", { method: "get" }, { cacheFor: 60_000 })
         document.body.id = "ready"
         </script>""",
 }

@@ -167,6 +167,19 @@ async def test_a_step_back_to_what_htmx_has_forgotten_shows_the_waiting_page(
         await waits(page, shop, f"/inside/{library}")
 
 
+async def test_what_inertia_fetches_ahead_shows_nothing_until_the_click(
+    browser: Browser, shop: Server
+) -> None:
+    async with full(shop, browser, "/inside/inertia2") as (page, _):
+        async with page.expect_response(lambda response: "/goods" in response.url) as answered:
+            await page.evaluate("ahead()")
+        assert (await answered.value).status == 409
+        await page.evaluate("new Promise((done) => setTimeout(done, 200))")
+        assert await page.locator("iframe, dialog").count() == 0
+        await page.click("#go")
+        await waits(page, shop, "/goods?size=9")
+
+
 async def test_an_event_source_asks_again_until_it_is_in(browser: Browser, shop: Server) -> None:
     """After any other status than 200 it would be closed for good."""
     async with full(shop, browser, "/shop/plain") as (page, token):

@@ -39,6 +39,11 @@ class Libraries:
         """Turn an answer of the gate's own into what its reader can make something of; headers such as cookies stay."""
         if kind is Kind.SCRIPT:
             told = in_words_of(scope, named, told)
+        if is_of_inertia(named):
+            # Also ahead of a click: it keeps whatever it got until then, and acts on it.
+            return Answer(
+                409, [*told.headers, (b"x-inertia-location", _short(self._where(scope, named)))], told.body
+            )
         if kind not in ASKING:
             return told
         if b"hx-history-restore-request" in named:
@@ -46,10 +51,6 @@ class Libraries:
             return _elsewhere(Answer(300, told.headers), self._where(scope, named))
         if is_of_htmx(named):
             return told.with_headers([self._of_htmx(scope, named)])
-        if is_of_inertia(named):
-            where = _short(self._where(scope, named))
-            headers = [pair for pair in told.headers if pair[0] != b"x-inertia"]
-            return Answer(409, [*headers, (b"x-inertia-location", where)], told.body)
         if is_of_turbo(named):
             return _elsewhere(told, self._where(scope, named))
         if is_of_unpoly(named):
