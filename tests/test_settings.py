@@ -11,8 +11,9 @@ from tests.conftest import SECRET
 from tests.sites import plain
 from waitroom.environment import server_software
 from waitroom.errors import SettingsError
+from waitroom.keywords import Keywords, RoomKeywords
 from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Keywords, RoomKeywords, Settings, load, variables
+from waitroom.settings import Settings, load, variables
 from waitroom.window import LARGEST_NUMBER
 
 REAL = "redis://localhost:6379"

@@ -16,10 +16,11 @@ from waitroom.cookies import PASSED_HEADER, Stripper, without_cookie
 from waitroom.draining import Draining
 from waitroom.errors import SettingsError, StoreUnusableError, WaitroomError
 from waitroom.gate import Gate, beside, deny
+from waitroom.keywords import Keywords
 from waitroom.lifespan import run_lifespan
 from waitroom.rooms import check_together, load_rooms
 from waitroom.routes import Routes
-from waitroom.settings import Keywords, Settings
+from waitroom.settings import Settings
 from waitroom.ways import Way, Ways
 
 log: logging.Logger = logging.getLogger("waitroom")
