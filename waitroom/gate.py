@@ -137,7 +137,7 @@ class Gate:
             with self.room.uncounted():
                 await beside([self], scope, receive, send, site, outermost)
         else:
-            response = self._hold(scope, kind, decision, unseen) if decision else _bare()
+            response = self._hold(scope, kind, decision, unseen) if decision else _bare(scope)
             await self._answer(self._cors.allow(scope, response), scope, kind, named, receive, send)
 
     async def _answer(
@@ -300,7 +300,7 @@ class Gate:
                 return random.choice(self._busy_unsent)  # noqa: S311  # when they come back is no secret
             page, seconds = random.choice(self._busy_pages)  # noqa: S311
             return page.with_headers([refresh(scope, seconds)])
-        told = _bare() if kind in (Kind.SUBRESOURCE, Kind.AHEAD) else random.choice(TOO_BUSY)  # noqa: S311
+        told = _bare(scope) if kind in (Kind.SUBRESOURCE, Kind.AHEAD) else random.choice(TOO_BUSY)  # noqa: S311
         return self._cors.allow(scope, told)
 
     # -- WebSockets -------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ class Gate:
         admitted = await self.room.admit(await self.carried.read(scope))
         if admitted is None:
             self.room.counters.add("refused_sockets")
-            await deny(scope, receive, send, _bare())
+            await deny(scope, receive, send, _bare(scope))
         elif isinstance(admitted, Uncounted):
             await site(scope, receive, send)
         else:
@@ -382,5 +382,9 @@ async def deny(scope: Scope, receive: Receive, send: Send, response: Answer) -> 
         await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "waiting room"})
 
 
-def _bare() -> Answer:
-    return answer(503, b"", b"text/plain; charset=utf-8", [(b"retry-after", b"5")])
+def _bare(scope: Scope) -> Answer:
+    """Refuse what nobody reads; a HEAD learns no length, as the page has another (RFC 9110, 9.3.2)."""
+    bare = answer(503, b"", b"text/plain; charset=utf-8", [(b"retry-after", b"5")])
+    if scope.get("method") == "HEAD":
+        return Answer(503, [header for header in bare.headers if header[0] != b"content-length"])
+    return bare
