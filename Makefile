@@ -44,6 +44,7 @@ simulate: $(VENV)/.dev ## how much of what is free goes unused, in virtual time 
 	$(BIN)/python -m benchmarks.simulate $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) \
 	  $(if $(WRITE),--write docs/simulation.md --plot docs/images,$(if $(PLOT),--plot $(PLOT)))
 	$(BIN)/python -m benchmarks.simulate.eta $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write docs/simulation.md)
+	$(BIN)/python -m benchmarks.simulate.silence $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write docs/simulation.md)
 
 scale: $(VENV)/.dev ## what a line of a million costs, on paper and in virtual time, into docs/scale.md
 	$(BIN)/python -m benchmarks.scale --write docs/scale.md

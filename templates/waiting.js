@@ -42,9 +42,10 @@
     return say(live[`${name}_${form}`], high, { low, high });
   }
 
-  function estimate(ahead, perMinute) {
+  // Those called who are still to come in are in front as well.
+  function estimate(ahead, perMinute, backlog) {
     if (!perMinute) return null;
-    const wait = ((ahead + 1) / perMinute) * 60;
+    const wait = ((ahead + 1 + backlog) / perMinute) * 60;
     const [shorter, longer, seconds] = page.eta;
     const low = Math.floor(Math.min(wait * shorter, wait - seconds));
     const high = Math.ceil(Math.max(wait * longer, wait + seconds));
@@ -375,7 +376,7 @@
     else {
       const left = (room.left || []).filter((number) => number < page.number).length;
       const count = page.number - room.called - 1 - left;
-      showPlace((room.door || 0) + count, estimate(count, room.rate_per_minute));
+      showPlace((room.door || 0) + count, estimate(count, room.rate_per_minute, room.backlog || 0));
       showProgress(room.called);
       showTime(room.time);
       interval = bounded(Math.max(pollSeconds(count, room.rate_per_minute), room.poll_after));

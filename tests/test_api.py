@@ -278,6 +278,7 @@ async def test_window_is_the_same_for_all_and_free_of_cookies(settings: Make) ->
             "inside": 1,
             "capacity": 1,
             "rate_per_minute": None,
+            "backlog": 0,
             "poll_after": 1,
         }
 

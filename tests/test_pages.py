@@ -660,12 +660,12 @@ async def test_the_place_is_announced_once_a_minute(browser: Browser, served: Se
 async def test_page_and_script_tell_the_same(
     browser: Browser, served: Served, gate: Gate, rate: float | None
 ) -> None:
-    number, called = 7_000, 100
-    room = a_window(number, called, rate_per_minute=rate)
+    number, called, backlog = 7_000, 100, 2_000
+    room = a_window(number, called, rate_per_minute=rate, backlog=backlog)
     ahead = number - called - 1
     place = Place("waiting", number, ahead, window.eta(ahead, room), 1)
     gate.scene = scene(place=place)
-    gate.room["rate_per_minute"] = rate
+    gate.room |= {"rate_per_minute": rate, "backlog": backlog}
     async with visit(browser, served) as page:
         parts = ("#figure", "#label", "#wait")
         written = [await page.text_content(part) for part in parts]

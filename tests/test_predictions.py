@@ -99,7 +99,7 @@ async def test_a_room_keeps_count_of_what_it_told(any_store_url: str, room: str)
     with stores.admin(any_store_url) as admin:
         seconds, _ = admin.time()
         at = f"{seconds}000000"
-        admin.hset(f"waitroom:{{{room}}}:state", "pace", f"60.0 0 {at} 1 1:{at}")
+        admin.hset(f"waitroom:{{{room}}}:state", "pace", f"60.0 0 {at} 0 0 1 1 1:{at},1:{at}")
     told = await ticket_of(other)
     assert told.expected == 2
     await one.leave(inside)

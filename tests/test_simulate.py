@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate import __main__ as in_use
-from benchmarks.simulate import eta
+from benchmarks.simulate import eta, silence
 from benchmarks.simulate.baseline import simulate_baseline
-from benchmarks.simulate.page import IN_USE, IN_USE_HEAD, WAITS, WAITS_HEAD
+from benchmarks.simulate.page import IN_USE, IN_USE_HEAD, SHARED, SHARED_HEAD, WAITS, WAITS_HEAD
 from benchmarks.simulate.processes import Server
 from benchmarks.simulate.report import line_of, title
 from benchmarks.simulate.runs import simulate
 from benchmarks.simulate.scenarios import Scenario, scenarios
+from benchmarks.simulate.silence import CAUSES, Cause
 from tests import stores
 
 STEADY = [replace(each, warm_up=120, length=240) for each in scenarios().values() if each.reach]
@@ -57,6 +58,24 @@ def test_a_sorted_set_stands_still_behind_whoever_does_not_look(server: Server) 
     assert simulate_baseline(scenario, server.url, seed=1).share < 0.2
 
 
+SHORT = (
+    Cause("silence", 10, silent_for=20, reach=0.85),
+    Cause("silence and no-shows", 20, silent_for=20, no_shows=0.3, reach=0.85),
+    Cause("all in the background", 10, background=1.0, reach=0.25),
+    Cause("ghosts behind others", 50, guests=100, ghosts=3000),
+)
+
+
+@pytest.mark.parametrize("cause", SHORT, ids=lambda cause: cause.name)
+def test_p3_what_many_share_is_not_taken_for_as_many_who_never_come(server: Server, cause: Cause) -> None:
+    """Few are called for nothing, nobody who asks as told is overtaken by more than a few, and waits hold."""
+    found = silence.simulate(server, cause, seed=1)
+    told = silence.line_of(found)
+    assert found.is_reached(), told
+    assert found.share_in_use is None or found.share_in_use > 0.75, told
+    assert (found.passed_seconds is not None) == (cause.ghosts > 0), told
+
+
 PAGE = Path(__file__).parent.with_name("docs") / "simulation.md"
 
 
@@ -68,21 +87,29 @@ def rows(page: str, marks: tuple[str, str]) -> list[str]:
 
 def test_the_figures_go_into_the_page_and_the_pictures_beside_it(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n" + "".join(f"{begin}old figures\n{end}\n" for begin, end in (IN_USE, WAITS)))
+    page.write_text(
+        "before\n" + "".join(f"{begin}old figures\n{end}\n" for begin, end in (IN_USE, WAITS, SHARED))
+    )
     words = ["--seconds", "20", "--write", str(page)]
     asked = ["--scenario", "rate-0", "--scenario", "rate-changing", "--plot", str(tmp_path)]
     in_use.main([*words, *asked])
     eta.main(words)
+    silence.main(["--only", "3,000 who never come, and", "--write", str(page)])
     written = page.read_text("utf-8")
     assert written.startswith("before\n")
     assert "old figures" not in written
-    assert [len(rows(written, marks)) for marks in (IN_USE, WAITS)] == [2 + 2, 2 + 18]
+    assert [len(rows(written, marks)) for marks in (IN_USE, WAITS, SHARED)] == [2 + 2, 2 + 18, 2 + 1]
     assert {one.name for one in tmp_path.glob("*.svg")} == {"in-use-rate.svg", "in-use-rate-changing.svg"}
 
 
 def test_the_page_has_its_figures() -> None:
     page = PAGE.read_text("utf-8")
-    for marks, head, count in ((IN_USE, IN_USE_HEAD, len(scenarios())), (WAITS, WAITS_HEAD, 18)):
+    tables = (
+        (IN_USE, IN_USE_HEAD, len(scenarios())),
+        (WAITS, WAITS_HEAD, 18),
+        (SHARED, SHARED_HEAD, len(CAUSES)),
+    )
+    for marks, head, count in tables:
         found = rows(page, marks)
         assert found[0] == f"| {' | '.join(head)} |"
         assert len(found) == 2 + count

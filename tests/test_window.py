@@ -214,6 +214,11 @@ def test_a_wait_is_told_as_a_range_around_the_measured_pace() -> None:
     assert eta(59, slow) == Eta(420, 828)
 
 
+def test_who_was_called_and_is_still_to_come_in_is_waited_for() -> None:
+    slow = replace(WINDOW, rate_per_minute=6.0)
+    assert eta(4, replace(slow, backlog=55)) == eta(59, slow)
+
+
 @pytest.mark.parametrize(
     ("rate", "slower", "pace"),
     [(None, False, "steady"), (6.0, False, "steady"), (6.0, True, "slower"), (0.0, True, "standing")],

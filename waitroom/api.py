@@ -218,6 +218,7 @@ class Api:
             "inside": window.inside,
             "capacity": settings.capacity,
             "rate_per_minute": None if rate is None else round(rate, 1),
+            "backlog": window.backlog,
             "poll_after": round(poll_seconds(0, rate, settings.tempo)),
             "at": at,
         }

@@ -39,7 +39,7 @@ KEYS = (
     "joined",
     "left",
 )
-PREAMBLE = ("state", "heal", "pace", "ahead", "slide")
+PREAMBLE = ("state", "heal", "ahead", "pace", "slide")
 """Put in front of every script, in this order."""
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
@@ -246,7 +246,7 @@ class Store(StoreContact):
 
     def _window(self, view: Sequence[Any]) -> Window:
         at, generation, over, epochs, calling, inside, free, free_first, rate, *rest = view
-        ended_version, entered, settling, sure, blind, slower, door, left, lowest_left = rest
+        ended_version, entered, settling, sure, blind, slower, door, left, lowest_left, backlog = rest
         self.memory.learn(int(at), generation, over, epochs, inside, entered)
         if blind:
             _warn_of_blindness(self.url)
@@ -267,6 +267,7 @@ class Store(StoreContact):
             lowest_left=tuple(map(_rank, lowest_left)),
             sure=None if sure is None else (_rank(sure[0]), _rank(sure[1])),
             slower=bool(slower),
+            backlog=int(backlog),
         )
 
     async def _evaluate(self, name: str, *arguments: str) -> Any:

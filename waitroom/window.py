@@ -88,7 +88,7 @@ class Window:
     free_first: int
     """Of those, how many for visitors whose cookie has not come back yet."""
     rate_per_minute: float | None
-    """Numbers called per minute while a line stands; None when not known, 0 where nobody is called any more."""
+    """Numbers a minute that the line moves on by; None when not known or no line stands, 0 where it stands still."""
     at: int
     """When this was so, by the room's clock, in milliseconds."""
     ended_version: int
@@ -105,6 +105,8 @@ class Window:
     """Of those who wait, how many have said that they leave, as far as the store remembers them."""
     lowest_left: tuple[Rank, ...] = ()
     """The lowest of those who left, in rank order."""
+    backlog: int = 0
+    """Called, and still to come in before those who wait: how many numbers the line has to move on by for them."""
 
     @cached_property
     def newest(self) -> Epoch:
@@ -235,7 +237,7 @@ def wait_seconds(in_front: int, window: Window) -> float | None:
     """Estimate the wait behind `in_front` others at the pace of the last minutes; None where it is not known."""
     if not window.rate_per_minute:
         return None
-    return (in_front + 1) / window.rate_per_minute * 60
+    return (in_front + 1 + window.backlog) / window.rate_per_minute * 60
 
 
 def around(seconds: float) -> Eta:

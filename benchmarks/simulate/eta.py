@@ -124,6 +124,10 @@ class Waiting:
 class Crowd:
     """The visitors of one room, and what serves them."""
 
+    visitor: type[Waiting] = Waiting
+    background = 0.2
+    """The share of tabs that are in the background."""
+
     def __init__(
         self,
         engine: Engine,
@@ -178,9 +182,13 @@ class Crowd:
             closes_at = None
             if self.engine.chance.random() < self._no_shows:
                 closes_at = self.engine.now + round(self.engine.chance.expovariate(1 / CLOSES) * SECOND)
-            in_background = self.engine.chance.random() < 0.2
-            Waiting(self, ticket, in_background, closes_at).look()
+            in_background = self.engine.chance.random() < self.background
+            self.visitor(self, ticket, in_background, closes_at).look()
         self.engine.after(TICK, self.arrive)
+
+    def stay(self) -> float:
+        """Draw how long somebody stays, in seconds."""
+        return self.engine.chance.expovariate(1 / self._room.stay)
 
     def heard(self, visitor: Waiting) -> None:
         """Note how long it took the visitor to learn of the call."""
@@ -189,8 +197,7 @@ class Crowd:
 
     def entered(self, visitor: Waiting, claimed: Claimed) -> None:
         """Hold what was told against the wait that came of it."""
-        stay = self.engine.chance.expovariate(1 / self._room.stay)
-        Guest(self, visitor.ticket, claimed, stay)
+        Guest(self, visitor.ticket, claimed, self.stay())
         highest = None
         for at, told, pace in visitor.told:
             self.figures.looks += 1

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.simulate.runs import BaselineOutcome, Outcome
 from benchmarks.simulate.waits_told import Run
 from benchmarks.table import Row, grid
 
+if TYPE_CHECKING:
+    from benchmarks.simulate.silence import Found
+
 END = "<!-- end of figures -->"
 IN_USE = "<!-- places in use: written by `make simulate WRITE=1` -->\n", END
+SHARED = "<!-- what all share: written by `make simulate WRITE=1` -->\n", END
 WAITS = "<!-- waits told: written by `make simulate WRITE=1` -->\n", END
 
 IN_USE_HEAD = (
@@ -22,6 +27,16 @@ IN_USE_HEAD = (
     "overtaken by",
     "overtaken by, if late",
     "scripts/s",
+)
+SHARED_HEAD = (
+    "what they share",
+    "capacity",
+    "outstanding",
+    "overtaken by",
+    "overtaken by, if late",
+    "3,000 passed in, s",
+    "ranges that held the wait",
+    "in use",
 )
 WAITS_HEAD = (
     "room, how visitors come",
@@ -63,6 +78,26 @@ def _in_use_row(outcome: Outcome, baseline: BaselineOutcome) -> Row:
         f"{figures.overtaken:,}",
         f"{figures.overtaken_late:,}",
         f"{outcome.script_calls:.1f}",
+    ]
+
+
+def shared(seed: int, found: "Sequence[Found]") -> str:
+    """Write the table of what many share."""
+    return f"Seed {seed}.\n\n{grid(SHARED_HEAD, map(shared_row, found))}"
+
+
+def shared_row(found: "Found") -> Row:
+    """Write one of its rows."""
+    told, in_use, passed = found.share_told, found.share_in_use, found.passed_seconds
+    return [
+        found.cause.name,
+        f"{found.cause.capacity:,}",
+        "–" if found.outstanding is None else f"{found.outstanding:,}",
+        "–" if found.overtaken is None else f"{found.overtaken:,}",
+        f"{found.overtaken_late:,}",
+        "–" if passed is None else f"{passed:.0f}",
+        "–" if told is None or found.cause.ghosts else _percent(told),
+        "–" if in_use is None else _percent(in_use),
     ]
 
 

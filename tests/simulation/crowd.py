@@ -4,6 +4,7 @@ import random
 
 from tests.simulation import rooms
 from tests.simulation.oracle import Oracle
+from tests.simulation.overtaking import Overtaking
 from tests.simulation.parts import Parts
 from tests.simulation.processes import Process
 from tests.simulation.visitors import Visitor
@@ -18,7 +19,7 @@ DOOR_SECONDS = 10
 ROOM_KEYS = [f"waitroom:{{simulated}}:{key}" for key in KEYS]
 
 
-class Crowd:
+class Crowd(Overtaking):
     """A room, its processes, and its visitors with all that they do."""
 
     def __init__(self, server: Server, seed: int, parts: Parts) -> None:
@@ -35,7 +36,7 @@ class Crowd:
         self.copies: list[Pass] = []
         """Passes of sessions that have ended, kept by somebody."""
         self.slots: list[int] = []
-        self.is_over = False
+        self.is_over = self.is_silent = False
         self._ids = 0
         self.oracle.note("settings", *map(rooms.told, settings[::2]))
 
@@ -125,6 +126,9 @@ class Crowd:
 
     def _poll(self, asking: list[Visitor], process: Process) -> None:
         """Visitors ask one process, all at the same moment; what they want of the store travels together."""
+        if self.is_silent:
+            self._keep_unheard([visitor for visitor in asking if visitor.stage != "inside"])
+            asking = [visitor for visitor in asking if visitor.stage == "inside"]
         for visitor in asking:
             visitor.due = self.world.true + AWAY_POLL * SECOND
             if (
@@ -139,6 +143,10 @@ class Crowd:
         for visitor in asking:
             if visitor.stage == "inside" and visitor.due > self.world.true:
                 self._serve_inside(visitor, process)
+
+    def _keep_unheard(self, asking: list[Visitor]) -> None:
+        for visitor in asking:
+            visitor.due = visitor.unheard_until = self.world.true + self.chance.choice([1, 2]) * SECOND
 
     def _serve_new(self, asking: list[Visitor], process: Process) -> None:
         process.fresh()
@@ -207,7 +215,9 @@ class Crowd:
             self._tell_claimed(visitor, ticket, answer, process)
 
     def _tell_claimed(self, visitor: Visitor, ticket: Ticket, answer: Claimed, process: Process) -> None:
+        self.asks(visitor, ticket)
         if answer.outcome == "active":
+            self.enters(visitor, ticket, [own.settings for own in self.processes])
             self._enter(visitor, process.claimed(ticket, answer))
         else:
             self._tell(visitor, answer.outcome, process)

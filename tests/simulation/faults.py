@@ -2,7 +2,18 @@
 
 from tests.simulation.crowd import Crowd
 
-FAULTS = ("empty", "fail_over", "restore", "cut", "kill", "lose_answer", "send_twice", "jump", "restart_all")
+FAULTS = (
+    "empty",
+    "fail_over",
+    "restore",
+    "cut",
+    "kill",
+    "lose_answer",
+    "send_twice",
+    "jump",
+    "restart_all",
+    "silence",
+)
 
 
 class Faults(Crowd):
@@ -73,6 +84,14 @@ class Faults(Crowd):
         process = self._any()
         self.oracle.note(process.name, "will send the next call twice")
         process.next_fault = "twice"
+
+    def _silence(self) -> None:
+        """Nothing that anybody in line asks gets through, while those inside go on and leave."""
+        self.oracle.note("nobody in line is heard")
+        self.is_silent = True
+        self._pass_time(self.chance.choice([3.0, 8.0, 20.0]))
+        self.is_silent = False
+        self.oracle.note("those in line are heard again")
 
     def _jump(self) -> None:
         seconds = self.chance.choice([-3600, -90, -35, 90, 3600])

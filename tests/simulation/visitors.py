@@ -24,6 +24,12 @@ class Visitor:
     has_proof: bool = False
     """Whether its id is that of a proof which it has shown already."""
     is_at_door: bool = False
+    asked_at: int | None = None
+    """True time of the last ask for its place."""
+    unheard_until: int = 0
+    """Until then a silence kept it from asking."""
+    is_late: bool = False
+    """It asked for its place later than somebody who looks as told."""
     is_passed: bool = False
     """Its turn had passed already, in a history that was lost then: who knew of it may still come."""
 

@@ -13,7 +13,9 @@
 -- slots there are. Where really nobody is left to come it grows, so that the line goes on.
 --
 -- Kept in the register `came`: when it was brought up to date, how many of those called came, faded, since when
--- nobody has come though somebody was called, and for how much of that time somebody was who had been called just then.
+-- nobody has come though somebody was called, for how much of that time somebody was who had been called just then,
+-- how many stand somewhere between the call and a place, as they came, found none, and will ask again some time, when
+-- the last of those called got a place, and how many were called and how many of them came within the last minutes.
 
 local AGES = {0, 1000000, 2000000, 6000000, 20000000, 40000000} -- where spans begin
 local OLDEST = 90000000 -- nobody is thought to come later
@@ -30,6 +32,9 @@ local LATELY_US, FADES_US = 10000000, 3000000 -- counted as one that fades, whic
 local LEARNS_US = 3000000 -- whoever is called and looks as told has come by then
 local MISSED = 5 -- so many who should have come by now and have not: hardly ever by chance
 local TWICE = 2 -- calls for each slot that is free or comes free, whoever came
+local RARELY_US = 60000000 -- so often somebody asks at the door whose tab is in the background
+local REMEMBERS_US = 300000000 -- for about so long it is known how many of those called came
+local STANDS_US = 2 * RARELY_US -- for so long it is thought that who found no place asks again
 local DOUBLES_US, MOST_DOUBLINGS = 20000000, 4 -- the bound doubles each time that nobody has come for so long
 
 local spans = #AGES
@@ -58,16 +63,22 @@ function write_shows()
 end
 
 local function read_came(written)
-  local at, count, silent_since, missed = string.match(written or '', '^(%d+) (%S+) (%d+) (%d+)$')
+  local at, count, silent_since, missed, standing, entered_at, called, shown =
+    string.match(written or '', '^(%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%S+) (%S+)$')
   room.came = {
     at = tonumber(at) or reached, count = tonumber(count) or 0,
     silent_since = tonumber(silent_since) or reached, missed_us = tonumber(missed) or 0,
+    standing = tonumber(standing) or 0, entered_at = tonumber(entered_at) or 0,
+    called = tonumber(called) or 0, shown = tonumber(shown) or 0,
   }
 end
 
 function write_came()
   local came = room.came
-  return room.learned and string.format('%.0f %.3f %.0f %.0f', came.at, came.count, came.silent_since, came.missed_us) or kept.came
+  return room.learned
+    and string.format('%.0f %.3f %.0f %.0f %.3f %.0f %.3f %.3f', came.at, came.count, came.silent_since, came.missed_us,
+      came.standing, came.entered_at, came.called, came.shown)
+    or kept.came
 end
 
 -- How likely it is to come is added up by age: who is at one age comes by another with 1 - exp(-(sum there - sum here)).
@@ -128,7 +139,10 @@ local function keep_came()
   local came = room.came
   local passed = math.max(0, reached - came.at)
   came.count = came.count * math.exp(-passed / FADES_US)
+  came.standing = came.standing * math.exp(-passed / STANDS_US) -- some of them give up without a word
   came.at = reached
+  local remembered = math.exp(-passed / REMEMBERS_US)
+  came.called, came.shown = came.called * remembered, came.shown * remembered
   if room.counts[1] + room.counts[2] > 0 then
     came.missed_us = came.missed_us + passed
   end
@@ -172,7 +186,22 @@ local function note_show(called_at)
   room.shows[2 + 2 * span] = room.shows[2 + 2 * span] + 1
   room.expected = math.max(0, room.expected - will_come(age))
   room.came.count = room.came.count + 1
+  room.came.standing = room.came.standing + 1
+  room.came.shown = room.came.shown + 1
   room.came.silent_since, room.came.missed_us = reached, 0
+end
+
+local function note_calls(count)
+  room.learned = true
+  room.expected = room.expected + count * will_come(0)
+  room.outstanding = room.outstanding + count
+  room.came.called = room.came.called + count
+end
+
+-- Somebody who was called has a place.
+local function note_entry()
+  room.learned = true
+  room.came.standing, room.came.entered_at = math.max(0, room.came.standing - 1), now
 end
 
 local function note_leaving()
@@ -210,13 +239,22 @@ local function count_here()
   return redis.call('ZCOUNT', ASKED, after(reached - HERE_US), '+inf')
 end
 
--- How many came lately; none where it is plain that nobody comes any more.
-local function count_came()
+-- Whether it is plain that nobody comes any more.
+local function is_silent()
   local silent_us = math.max(0, reached - room.came.silent_since)
   local before = room.came.count * math.exp(math.min(silent_us / FADES_US, 20)) -- when somebody came last
   local missed_us = room.came.missed_us
-  local is_silent = missed_us >= LEARNS_US and before * missed_us >= MISSED * FADES_US
-  return is_silent and 0 or room.came.count * LATELY_US / FADES_US
+  return missed_us >= LEARNS_US and before * missed_us >= MISSED * FADES_US
+end
+
+local function count_came()
+  return is_silent() and 0 or room.came.count * LATELY_US / FADES_US
+end
+
+-- The share of those called that comes, in the long run; who was called lately may still.
+local function share_that_comes()
+  local shown = room.came.shown + MISSED
+  return math.max(SLOWEST, math.min(1, shown / math.max(1, room.came.called + MISSED - room.outstanding)))
 end
 
 -- How many more may be outstanding.
@@ -235,10 +273,12 @@ local function count_to_call()
     return 0
   end
   local here = count_here()
+  local elsewhere = math.max(0, room.came.standing - here)
   local count
   for _, ahead in ipairs(AHEAD) do
     local coming = count_coming_free(ahead)
     local missing = room.places + coming - CAUTION * math.sqrt(coming) - here - count_expected(ahead)
+      - elsewhere * ahead / RARELY_US
     local called = missing / math.max(SLOWEST, will_come(0, ahead))
     count = math.min(count or called, called)
   end

@@ -70,6 +70,7 @@ local function take_place(rank, id)
   end
   local ends, turn = pass_end(now, rules.lease_us), turn_of(rank, called_at)
   enter(rank, id, ends, false)
+  note_entry()
   return {'active', text(ends), text(now), 0, text(turn)}
 end
 

@@ -1,8 +1,15 @@
--- pace: put in front of every script, before slide; measures how many are called per minute while a line stands.
+-- pace: put in front of every script, before slide; measures how many numbers a minute the line moves on by.
 --
--- The register is "told slowed_at called_at is_filled marks": the rate that is told, in calls a minute ("-" not known
--- yet, 0 the line stands still), when it last fell, when somebody was last called, whether the site has been full
--- since the line began, and the marks, "tally:when" with commas between: how many had been called by then.
+-- A number is done with once it was called, unless its visitor is still to come or to find a place. Calls alone are no
+-- measure: where many come late, or for a while nobody does, they are called in bursts, and then all have to be let in
+-- before anybody else. Of these the backlog is those who have to be let in before whoever comes as soon as called, which
+-- tabs that ask once a minute are not; it comes on top of those in front.
+--
+-- The register is "told slowed_at done_at hushed_from hushed_at is_filled front marks": the rate that is told, in numbers
+-- a minute ("-" not known yet, 0 the line stands still), when it last fell, when a number was last done with, since when
+-- nobody came when that was last plain, and until when, whether the site has been full since the line began, how many
+-- were called and are not of the backlog, and the marks, "done:when" with commas between: how many were done with by
+-- then. The last mark is how it is now; it never goes back, nor does the front.
 --
 -- The rate that is told stays as it is until the measured one is another for certain, so that a wait that was told
 -- does not climb and fall with chance.
@@ -12,7 +19,9 @@ local LONG_US = 300000000 -- and in this time, at most, what the rate is
 local LEAST_US = 10000000
 local SLOWER_US = 120000000 -- for this long it is said that the line has become slower
 local QUIET_US = 30000000
+local HUSHED_US = 15000000 -- after a silence it takes those who were called in it so long to come
 local ENOUGH = 25 -- calls that make a rate: by chance alone they are a fifth more or fewer
+local MANY = 2 -- in half a minute's steps those who look rarely are so many that whoever waits is taken for one of them
 local FILLED = 0.9 -- of the capacity; before, the places that are free only once are filled
 local SUDDEN = {share = 0.3, times = 3} -- what the short measure has to be off by at least, to tell of a change
 local CREEPING = {share = 0.15, times = 2} -- and the long one
@@ -22,48 +31,88 @@ local function span_of(usual, intervals)
   return math.max(usual, intervals * rules.interval_us)
 end
 
-local function begin_pace()
-  return {slowed_at = 0, called_at = now, is_filled = false, marks = {{tally = room.tally, at = now}}}
+-- Those called lately, as whoever looks often has come by then; and all who were called while nobody came, as they may
+-- come when the silence is over.
+local function count_fresh(pace)
+  local fresh = room.counts[1] + room.counts[2] + room.counts[3]
+  if pace and now < pace.hushed_at + HUSHED_US then
+    return math.max(fresh, redis.call('ZCOUNT', PROMISED, text(pace.hushed_from), '+inf'))
+  end
+  return fresh
+end
+
+-- How many numbers are done with, and how many are called and not of the backlog. Each who stands somewhere between the
+-- call and a place counts for some who never came. Those who look once a minute are no backlog for who looks often;
+-- the more they are, the more of those who wait are like them, and come in among them.
+local function count_done(pace)
+  local share, fresh = share_that_comes(), count_fresh(pace)
+  local standing = math.max(room.came.standing, redis.call('ZCARD', DOOR))
+  local undone = standing / share + math.max(fresh, room.expected / share)
+  local backlog = count_here() / share + fresh
+  local slow = math.max(0, undone - backlog)
+  local rate = pace and pace.told or 0
+  backlog = backlog + slow * (rate > 0 and math.min(1, MANY * slow / rate) or 1)
+  return math.max(0, math.floor(room.tally - undone)), math.max(0, math.floor(room.tally - backlog))
+end
+
+-- It is measured from the next step on, which is when the first mark gets its time.
+local function begin_marks(done)
+  return {{done = done, at = 0}}
+end
+
+local function begin_pace(done, front)
+  return {slowed_at = 0, done_at = now, hushed_from = 0, hushed_at = 0, is_filled = false, front = front, done = done,
+    marks = begin_marks(done)}
 end
 
 local function read_pace()
-  local told, slowed_at, called_at, is_filled, marks =
-    string.match(kept.pace or '', '^(%S+) (%d+) (%d+) (%d) (%S+)$')
+  local told, slowed_at, done_at, hushed_from, hushed_at, is_filled, front, marks =
+    string.match(kept.pace or '', '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d) (%d+) (%S+)$')
   if not told then
-    return begin_pace()
+    return nil
   end
-  local pace = {told = tonumber(told), slowed_at = tonumber(slowed_at), called_at = tonumber(called_at),
-    is_filled = is_filled == '1', marks = {}}
-  for tally, at in string.gmatch(marks, '(%d+):(%d+)') do
-    pace.marks[#pace.marks + 1] = {tally = tonumber(tally), at = tonumber(at)}
+  local pace = {told = tonumber(told), slowed_at = tonumber(slowed_at), done_at = tonumber(done_at),
+    hushed_from = tonumber(hushed_from), hushed_at = tonumber(hushed_at), is_filled = is_filled == '1',
+    front = tonumber(front), marks = {}}
+  for done, at in string.gmatch(marks, '(%d+):(%d+)') do
+    pace.marks[#pace.marks + 1] = {done = tonumber(done), at = tonumber(at)}
   end
+  pace.done = table.remove(pace.marks).done
   return pace
 end
 
 local function write_pace(pace)
   local marks = {}
   for i, mark in ipairs(pace.marks) do
-    marks[i] = text(mark.tally) .. ':' .. text(mark.at)
+    marks[i] = text(mark.done) .. ':' .. text(mark.at)
   end
-  return string.format('%s %s %s %d %s', pace.told and string.format('%.1f', pace.told) or '-', text(pace.slowed_at),
-    text(pace.called_at), pace.is_filled and 1 or 0, table.concat(marks, ','))
+  marks[#marks + 1] = text(pace.done) .. ':' .. text(pace.done_at)
+  return string.format('%s %.0f %.0f %.0f %.0f %d %.0f %s', pace.told and string.format('%.1f', pace.told) or '-',
+    pace.slowed_at, pace.done_at, pace.hushed_from, pace.hushed_at, pace.is_filled and 1 or 0, pace.front,
+    table.concat(marks, ','))
 end
 
--- Measured from call to call: a mark in the midst of a window without calls would count half of it.
-local function note_calls(pace)
+-- Measured from step to step: a mark in the midst of a window in which nobody enters would count half of it.
+local function note_done(pace, done)
   local marks = pace.marks
-  pace.called_at = now
+  if marks[1].at == 0 then
+    marks[1] = {done = done, at = now}
+  end
+  pace.done, pace.done_at = done, now
   if now - marks[#marks].at >= span_of(SHORT_US, 3) / 2 then
-    marks[#marks + 1] = {tally = room.tally, at = now}
+    marks[#marks + 1] = {done = done, at = now}
     while marks[2] and now - marks[2].at >= span_of(LONG_US, 10) do
       table.remove(marks, 1)
     end
   end
 end
 
--- How many were called since a mark, and in what time; a window that has no calls yet is not over.
+-- How many were done with since a mark, and in what time; a window that has none yet is not over.
 local function since(pace, mark)
-  return room.tally - mark.tally, math.max(0, math.max(pace.called_at, now - rules.interval_us) - mark.at)
+  if mark.at == 0 then
+    return 0, 0
+  end
+  return pace.done - mark.done, math.max(0, math.max(pace.done_at, now - rules.interval_us) - mark.at)
 end
 
 local function rate_of(count, span_us)
@@ -89,7 +138,7 @@ local function differs(pace, count, span, by)
 end
 
 local function stands_still(pace)
-  local quiet = now - pace.called_at - rules.interval_us
+  local quiet = now - pace.done_at - rules.interval_us
   return quiet >= LONG_US or (quiet >= QUIET_US and pace.told * quiet / 60000000 >= ENOUGH)
 end
 
@@ -124,7 +173,7 @@ local function follow(pace)
     return
   end
   if pace.told == 0 then
-    return -- until somebody is called again
+    return -- until the line moves again
   end
   if stands_still(pace) then
     tell(pace, 0)
@@ -142,24 +191,43 @@ local function follow(pace)
   end
 end
 
+local function measure(pace, called_now)
+  if is_silent() then
+    pace.hushed_from, pace.hushed_at = room.came.silent_since, now
+  end
+  local done, front = count_done(pace)
+  pace.front = math.max(pace.front, front)
+  local moves = room.came.entered_at > pace.done_at or (called_now > 0 and now > pace.hushed_at)
+  if moves and pace.told == 0 then
+    pace = begin_pace(pace.done, pace.front)
+  end
+  if done > pace.done and moves then
+    note_done(pace, done)
+  elseif done > pace.done then
+    pace.done = done -- somebody has given up
+  end
+  if not pace.is_filled and room.inside >= FILLED * rules.capacity then
+    pace.is_filled = true
+    pace.marks = begin_marks(pace.done)
+  end
+  follow(pace)
+  return pace
+end
+
 -- Over a time without a line it would mean nothing.
 local function keep_pace(called_now)
   if count_waiting() == 0 then
     return
   end
+  room.pace = kept.pace
   local pace = read_pace()
-  if called_now > 0 then
-    if pace.told == 0 then
-      pace = begin_pace()
-    end
-    note_calls(pace)
+  if room.outstanding then -- else they were counted a moment ago
+    pace = measure(pace or begin_pace(count_done()), called_now)
+    room.pace = write_pace(pace)
   end
-  if not pace.is_filled and room.inside >= FILLED * rules.capacity then
-    pace.is_filled = true
-    pace.marks = {{tally = room.tally, at = now}}
+  if pace then
+    room.per_minute = pace.told
+    room.is_slower = now < pace.slowed_at + SLOWER_US
+    room.backlog = math.max(0, room.tally - pace.front)
   end
-  follow(pace)
-  room.per_minute = pace.told
-  room.is_slower = now < pace.slowed_at + SLOWER_US
-  room.pace = write_pace(pace)
 end

@@ -143,8 +143,7 @@ local function call_in(epoch, most, promise, is_first)
   end
   room.free = math.max(0, room.free - count)
   if promise then
-    room.expected = room.expected + count * will_come(0)
-    room.outstanding = room.outstanding + count
+    note_calls(count)
   end
   note_call(epoch, is_first)
   return count
@@ -341,7 +340,7 @@ local function view()
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
     room.is_slower and 1 or 0, redis.call('ZCARD', DOOR), redis.call('ZCARD', LEFT),
-    redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, SHOWN_LEFT),
+    redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, SHOWN_LEFT), text(room.backlog or 0),
   }
 end
 
