@@ -84,7 +84,6 @@ class Cause:
 CAUSES = (
     Cause("silence of 20 s", 10, silent_for=20, reach=0.85),
     Cause("silence of 20 s", 50, silent_for=20, reach=0.85),
-    Cause("silence of 20 s", 200, silent_for=20, guests=5000, reach=0.85),
     Cause("silence of 20 s, 30 % never come", 50, silent_for=20, no_shows=0.3, reach=0.85),
     *(Cause("all tabs in the background", capacity, background=1.0) for capacity in (10, 50)),
     Cause("3,000 who never come, behind others", 50, guests=400, ghosts=3000),
