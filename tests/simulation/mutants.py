@@ -31,8 +31,8 @@ MUTANTS = (
     Mutant(
         "the newest epoch is called first",
         "scripts/slide.lua",
-        "  for _, epoch in ipairs(room.epochs) do\n    local here = ",
-        "  for i = #room.epochs, 1, -1 do\n    local epoch = room.epochs[i]\n    local here = ",
+        "  for _, epoch in ipairs(room.epochs) do\n    if count > 0",
+        "  for i = #room.epochs, 1, -1 do\n    local epoch = room.epochs[i]\n    if count > 0",
     ),
     Mutant(
         "an off-by-one in the window",
