@@ -138,7 +138,7 @@ local function differs(pace, count, span, by)
 end
 
 local function stands_still(pace)
-  local quiet = now - pace.done_at - rules.interval_us
+  local quiet = now - math.max(pace.done_at, room.came.entered_at) - rules.interval_us
   return quiet >= LONG_US or (quiet >= QUIET_US and pace.told * quiet / 60000000 >= ENOUGH)
 end
 
