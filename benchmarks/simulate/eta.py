@@ -99,11 +99,11 @@ class Waiting:
             return
         window = self.crowd.cached()
         place = arithmetic.rank(self.ticket)
-        if arithmetic.status(place, window) != "waiting":
+        status, in_front = arithmetic.stand(place, window)
+        if status != "waiting":
             self.crowd.heard(self)
             self.ask()
             return
-        in_front = arithmetic.ahead(place, window)
         self.told.append((engine.now, arithmetic.eta(in_front, window), window.pace))
         tempo = self.crowd.settings.tempo
         self._wait(arithmetic.poll_seconds(in_front, window.rate_per_minute, tempo), self.look)
