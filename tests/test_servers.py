@@ -333,7 +333,8 @@ def keep_streams_open(line: str, gate: dict[str, Any], folder: Path) -> None:
         assert talker.get("/").status_code == 200, f"{line}: the cookie from before is not good any more"
 
         first.close()
-        until(lambda: leases(store, gate["room"])[0] < 0 < leases(store, gate["room"])[1])
+        until(lambda: len(leases(store, gate["room"])) == 2)
+        assert min(leases(store, gate["room"])) > 0, f"{line}: the others are still there"
     ended_well(server)
 
 
@@ -345,5 +346,7 @@ def is_open_for(seconds: float, words: str) -> bool:
 def leases(store: redis.Redis, room: str) -> list[float]:
     """For how many seconds more the passes of those inside are good, the shortest first."""
     held: Any = store.zrange(f"waitroom:{{{room}}}:inside", 0, -1, withscores=True)
-    now: Any = store.time()
-    return [ends / 1e6 - GRACE_SECONDS - now[0] - now[1] / 1e6 for _, ends in held]
+    first: Any = store.zrange(f"waitroom:{{{room}}}:first", 0, -1)
+    seconds, microseconds = store.time()
+    now = seconds + microseconds / 1e6
+    return sorted(ends / 1e6 - (0 if id in first else GRACE_SECONDS) - now for id, ends in held)

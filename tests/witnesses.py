@@ -34,6 +34,8 @@ class Visitor:
     session: str = ""
     told: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     """Each page of the gate that was shown: when it was asked for, and what it said."""
+    visited: bool = False
+    """It got in before it had a cookie: a first visit, which holds its slot for a moment only."""
     inside: bool = False
     left_at: float = float("inf")
     disturbed: list[str] = field(default_factory=list)
@@ -72,12 +74,13 @@ class Visitor:
 
     async def look(self, url: str = "") -> None:
         """Load the page once."""
-        asked_at = time.time()
+        asked_at, is_first = time.time(), not self.cookie
         response = await self.ask("GET", "/", url)
         if response is None:
             return
         if response.status_code == 200:
-            self.inside = True
+            self.visited = self.visited or is_first
+            self.inside = self.inside or not is_first
         elif self.inside:
             self.disturbed.append(f"{self.name} {asked_at}: {response.text[:200]}")
         else:
@@ -144,7 +147,7 @@ class Crowd:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not visitor.rank:
                     await visitor.look()
-                if visitor.inside:
+                if visitor.visited:
                     await visitor.look()
         return arrived
 
@@ -186,10 +189,16 @@ class Crowd:
         return [names[session] for session in self.entries()]
 
     def check_capacity(self, capacity: int) -> None:
-        """P1, by the site's own record: a session is there from its first request until its visitor leaves."""
-        left_at = {visitor.session: visitor.left_at for visitor in self.members}
-        steps = [(at, 1) for at in self.entries().values()]
-        steps += [(left_at[session], -1) for session in self.entries()]
+        """P1, by the site's own record: a session is there from its first request until its visitor leaves; one that
+        began with a first visit from the second request on.
+        """
+        reached: dict[str, list[float]] = {}
+        for entry in recorded_site.read(self.record):
+            reached.setdefault(entry.session, []).append(entry.at)
+        steps = []
+        for visitor in self.members:
+            if times := reached.get(visitor.session, [])[visitor.visited :]:
+                steps += [(times[0], 1), (visitor.left_at, -1)]
         inside = 0
         for _, step in sorted(steps):
             inside += step
