@@ -330,6 +330,28 @@ async def test_what_has_ended_is_reported_again_after_a_call_that_failed(
             assert other.snapshot.window.inside == 0
 
 
+async def test_a_slot_whose_first_visit_is_being_reported_over_is_waited_for(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window that this process knows is of the moment in which the visit ran."""
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        join, goes_on = room._store.join, asyncio.Event()
+
+        async def slowly(items: Any) -> Any:
+            await goes_on.wait()
+            return await join(items)
+
+        monkeypatch.setattr(room._store, "join", slowly)
+        room.end_first(visit, keeps=False)
+        await asyncio.sleep(0)
+        assert (room.sessions.ended_first(), room.sessions.gives_way_soon()) == (0, True)
+        newcomer = asyncio.ensure_future(room.decide(None))
+        await asyncio.sleep(0)
+        goes_on.set()
+        assert admitted(await newcomer).latest.id != visit.id
+
+
 async def test_who_left_on_a_first_visit_is_a_newcomer(settings: Make) -> None:
     async with opened(settings(capacity=1)) as room:
         visit = admitted(await room.decide(None)).latest

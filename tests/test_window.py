@@ -344,3 +344,9 @@ def test_who_has_left_is_not_ahead_of_anybody() -> None:
 def test_who_stands_at_the_door_is_ahead_of_all_who_wait() -> None:
     crowded = replace(WINDOW, door=4)
     assert [ahead(Rank(EPOCH, number), crowded) for number in (15, 21, 30)] == [0, 4, 13]
+
+
+def test_a_room_is_open_where_a_first_visit_would_give_way_to_a_newcomer() -> None:
+    assert window(20, 20, 10, free=0, free_first=3).state == "open"
+    assert window(20, 20, 10, free=0, free_first=0).state == "queueing"
+    assert window(21, 20, 10, free=0, free_first=3).state == "queueing"

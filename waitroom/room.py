@@ -134,11 +134,12 @@ class WaitingRoom:
         First visits that are over go in front, as their slots may be what these need.
         """
         ended = self.sessions.take_ended_first(BATCH)
+        heard = False
         try:
             window, joined = await self._store.join([*ended, *visitors])
-        except BaseException:  # a store that is away, or an event loop that ends: told twice is no harm
-            self.sessions.untold(ended)
-            raise
+            heard = True
+        finally:  # a store that is away, or an event loop that ends: to report twice does no harm
+            self.sessions.reported(ended, heard)
         return window, [(window, one) for one in joined]
 
     def end_first(self, visit: Pass, keeps: bool) -> None:
@@ -343,7 +344,7 @@ class WaitingRoom:
         hindrance = self.guard.expected()
         if (
             not window.waiting
-            and (window.free_first > 0 or self._may_come_free())
+            and (window.free_first > 0 or self.sessions.gives_way_soon())
             and not (hindrance := await self.guard.check(asker, None))
         ):
             id = new_id()
@@ -355,10 +356,6 @@ class WaitingRoom:
         proof = Proof(new_id(), self.snapshot.now(), missed)
         return Held("first", self._places.unnumbered(window), proof, new=True)
 
-    def _may_come_free(self) -> bool:
-        """Tell whether slots may come free in a moment, as first visits that run just now have them."""
-        return self.sessions.ended_first() > 0 or self.sessions.runs_first()
-
     async def _join_first(self, id: str) -> Issued:
         """Enter on a first lease. Where only requests that run just now stand in the way, wait a moment for one."""
         issued = await self._joins.ask(("first", id))
@@ -368,7 +365,7 @@ class WaitingRoom:
         try:
             for _ in range(round(LONGEST_HOLD / LOOK_EVERY)):
                 window, joined = issued
-                if joined.number or window.waiting or not self._may_come_free():
+                if joined.number or window.waiting or not self.sessions.gives_way_soon():
                     break
                 if not self.sessions.ended_first():
                     await asyncio.sleep(LOOK_EVERY)

@@ -34,6 +34,7 @@ class Sessions:
         # own, so that they outlive the event loop that they were served in.
         self._ended_first: list[tuple[str, str]] = []
         self._running_first = 0
+        self._reporting = 0
         self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,9 +146,9 @@ class Sessions:
         self._ended_first.append(("done" if keeps else "gone", visit.id))
         del self._ended_first[:-MOST_ENDED]
 
-    def runs_first(self) -> bool:
-        """Tell whether first visits are served just now."""
-        return self._running_first > 0
+    def gives_way_soon(self) -> bool:
+        """Tell whether slots of first visits come free in a moment, as far as this process knows."""
+        return self._running_first + self._reporting + len(self._ended_first) > 0
 
     def ended_first(self) -> int:
         """Tell of how many first visits that are over the store has not heard yet."""
@@ -157,12 +158,15 @@ class Sessions:
         """Take the oldest of them, for a call to the store."""
         taken = self._ended_first[:most]
         del self._ended_first[:most]
+        self._reporting += len(taken)
         return taken
 
-    def untold(self, ended: list[tuple[str, str]]) -> None:
-        """Take back what the store may not have heard, for the next call."""
-        self._ended_first[:0] = ended
-        del self._ended_first[:-MOST_ENDED]
+    def reported(self, ended: list[tuple[str, str]], heard: bool) -> None:
+        """End a report to the store; what it may not have `heard` goes with the next."""
+        self._reporting -= len(ended)
+        if not heard:
+            self._ended_first[:0] = ended
+            del self._ended_first[:-MOST_ENDED]
 
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""

@@ -156,7 +156,7 @@ class Window:
         """`queueing` when a newcomer would have to wait, else `open`."""
         if self.settling:
             return "settling"
-        return "queueing" if self.waiting or self.free < 1 else "open"
+        return "queueing" if self.waiting or self.free_first < 1 else "open"
 
     @cached_property
     def pace(self) -> Pace:
