@@ -182,7 +182,7 @@ def test_p3_a_window_that_slides_brings_everybody_nearer(
 def test_a_room_is_open_where_a_newcomer_would_not_wait(
     issued: int, free: int, waiting: int, state: str
 ) -> None:
-    room = window(issued, 20, free=free)
+    room = window(issued, 20, free=free, free_first=free)
     assert (room.waiting, room.state) == (waiting, state)
 
 
