@@ -160,7 +160,7 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
     headers = []
     if path.startswith("/to/"):
         where = dict(scope["headers"])[b"x-where"]
-        headers = [(b"location", where)]
+        headers = [(b"cache-control", b"no-store"), *([(b"location", where)] if where else [])]
     status = 308 if headers else 200
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
@@ -185,6 +185,7 @@ async def test_an_exception_gives_the_slot_back_at_once(settings: Make) -> None:
         ("/to/b", True),
         ("https://www.example.com/elsewhere", True),
         ("http://[", True),
+        ("", True),
     ],
 )
 async def test_a_redirect_to_another_origin_takes_no_slot(settings: Make, where: str, is_kept: bool) -> None:

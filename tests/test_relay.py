@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -64,6 +65,14 @@ async def into_nowhere(message: Message) -> None:
     """Nobody looks at what is sent."""
 
 
+async def pass_of(gate: WaitingRoomMiddleware, client: httpx.AsyncClient, is_known: bool) -> str:
+    """Get a pass; one that is known goes the short way."""
+    token: str = (await session(client))["pass"]
+    if is_known:
+        gate._gates[0].room.read(token)
+    return token
+
+
 def open_requests(gate: WaitingRoomMiddleware) -> int:
     return len(gate._gates[0].room.sessions._open)
 
@@ -82,16 +91,17 @@ ENDINGS: list[tuple[str, Sequence[Message]]] = [
 ]
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("released", [True, False])
 @pytest.mark.parametrize("messages", [each for _, each in ENDINGS], ids=[name for name, _ in ENDINGS])
 async def test_a_request_ends_with_the_last_piece_of_its_response(
-    settings: Make, room: str, messages: Sequence[Message], released: bool
+    settings: Make, room: str, is_known: bool, messages: Sequence[Message], released: bool
 ) -> None:
     """What the site does afterwards, such as a background task, is no part of it."""
     start = {**(RELEASED if released else START), "trailers": messages[-1]["type"].endswith("trailers")}
     site = Busy(start, *messages)
     async with gated(site, settings=settings()) as gate, client_of(gate) as client:
-        token = (await session(client))["pass"]
+        token = await pass_of(gate, client, is_known)
         scope = http(cookie=f"waitroom-{room}={token}")
         running = asyncio.create_task(gate(scope, nothing, into_nowhere))
         await site.sent.wait()
@@ -107,6 +117,7 @@ async def test_a_request_ends_with_the_last_piece_of_its_response(
         await running
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize(
     "messages",
     [
@@ -118,11 +129,11 @@ async def test_a_request_ends_with_the_last_piece_of_its_response(
     ],
 )
 async def test_a_response_of_which_more_follows_keeps_its_lease(
-    settings: Make, room: str, messages: Sequence[Message]
+    settings: Make, room: str, is_known: bool, messages: Sequence[Message]
 ) -> None:
     site = Busy(*messages)
     async with gated(site, settings=settings()) as gate, client_of(gate) as client:
-        token = (await session(client))["pass"]
+        token = await pass_of(gate, client, is_known)
         running = asyncio.create_task(gate(http(cookie=f"waitroom-{room}={token}"), nothing, into_nowhere))
         await site.sent.wait()
         assert open_requests(gate) == 1
@@ -145,8 +156,9 @@ async def test_a_release_from_beside_the_protected_paths_does_not_wait_for_the_s
         await running
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 async def test_a_visitor_who_is_gone_when_the_last_piece_is_sent_is_released_all_the_same(
-    settings: Make, room: str
+    settings: Make, room: str, is_known: bool
 ) -> None:
     async def breaks(message: Message) -> None:
         if message["type"] == "http.response.body":
@@ -154,16 +166,17 @@ async def test_a_visitor_who_is_gone_when_the_last_piece_is_sent_is_released_all
 
     site = Busy(RELEASED, LAST)
     async with gated(site, settings=settings()) as gate, client_of(gate) as client:
-        token = (await session(client))["pass"]
+        token = await pass_of(gate, client, is_known)
         with pytest.raises(OSError, match="gone"):
             await gate(http(cookie=f"waitroom-{room}={token}"), nothing, breaks)
         assert open_requests(gate) == 0
         assert await inside(gate) == 0
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("paths", ["/*", "/elsewhere"])
 async def test_a_site_that_fails_after_it_has_released_releases_all_the_same(
-    settings: Make, room: str, paths: str
+    settings: Make, room: str, is_known: bool, paths: str
 ) -> None:
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
@@ -171,11 +184,23 @@ async def test_a_site_that_fails_after_it_has_released_releases_all_the_same(
         raise RuntimeError("out of goods")
 
     async with gated(fails, settings=settings(paths=paths)) as gate, client_of(gate) as client:
-        token = (await session(client))["pass"]
+        token = await pass_of(gate, client, is_known)
         with pytest.raises(RuntimeError, match="out of goods"):
             await gate(http(cookie=f"waitroom-{room}={token}"), nothing, into_nowhere)
         assert open_requests(gate) == 0
         assert await inside(gate) == 0
+
+
+async def test_a_site_that_fails_before_its_response_ends_the_request(settings: Make, room: str) -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        raise RuntimeError("out of goods")
+
+    async with gated(fails, settings=settings()) as gate, client_of(gate) as client:
+        token = await pass_of(gate, client, is_known=True)
+        with pytest.raises(RuntimeError, match="out of goods"):
+            await gate(http(cookie=f"waitroom-{room}={token}"), nothing, into_nowhere)
+        assert open_requests(gate) == 0
 
 
 @pytest.mark.parametrize("closes", ["site", "client", "denial"])

@@ -65,8 +65,7 @@ class FirstVisit:
         """Notice a client that is gone, also where the site never reads what comes; what does come is kept for it."""
         if self._reading:
             return  # the site looks itself
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(self._receive())
+        self._pending = asyncio.ensure_future(self._receive())
         for _ in range(LOOKS):
             await asyncio.sleep(0)
         if self._pending.done():

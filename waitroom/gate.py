@@ -10,18 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waitroom.answers import BUSY_SECONDS, Answer, Extra, answer, private_headers
 from waitroom.api import TOO_BUSY, Api, waiting
-from waitroom.caching import is_meant_for_caches, make_private
+from waitroom.caching import make_private
 from waitroom.carried import Carried, Glance
-from waitroom.cookies import HEADER, Cookies
+from waitroom.cookies import Cookies
 from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.draining import Draining
-from waitroom.errors import StoreError
 from waitroom.first_visits import FirstVisit
+from waitroom.inside import Inside
 from waitroom.libraries import Libraries
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
-from waitroom.relay import Asked, asked_of, lend, relay, relay_socket, seen_as, take_back
+from waitroom.relay import asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_release, without_command
 from waitroom.requests import (
     Kind,
@@ -60,6 +60,7 @@ class Gate:
         self.settings = settings
         self.room: WaitingRoom = WaitingRoom(settings)
         self.cookies: Cookies = Cookies(settings, self.room.counters)
+        self.inside: Inside = Inside(self.room, self.cookies)
         self._pages = Pages(settings.templates)
         self._facts = Facts(
             settings.room, settings.active_seconds, settings.tempo, STALE_SECONDS + 2 * settings.sync_seconds
@@ -130,7 +131,7 @@ class Gate:
                 keeps = not (unseen or (kind is Kind.SCRIPT and is_same_site(named)))
                 visit = FirstVisit(scope, asked_of(scope), keeps)
                 receive = visit.watching(receive)
-            await self.serve(
+            await self.inside.serve(
                 scope, headers, receive, send, site, latest, credential, must_tell, unseen, outermost, visit
             )
         elif isinstance(decision, Uncounted):
@@ -146,104 +147,6 @@ class Gate:
         """Send an answer of the gate's own, in words that its reader knows and after the whole request."""
         response = self._libraries.worded(scope, kind, named, response)
         await self.draining.answer(response, scope, receive, send)
-
-    # -- a visitor who is let in ------------------------------------------------------------------
-
-    async def serve(
-        self,
-        scope: Scope,
-        headers: Extra,
-        receive: Receive,
-        send: Send,
-        site: ASGIApp,
-        latest: Pass,
-        presented: Credential | None,
-        must_tell: bool = False,
-        unseen: bool = False,
-        outermost: bool = True,
-        visit: FirstVisit | None = None,
-    ) -> None:
-        """Pass a visitor's request on to the site, which sees these `headers`; the response goes back as it comes,
-        piece by piece.
-
-        `latest` is the session's newest pass; if the visitor `presented` another, `must_tell` says whether it has to
-        reach them with this very response.
-
-        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it. What is
-        seen of a first `visit` says whether its slot is kept for a moment.
-        """
-        asked = asked_of(scope)
-        released = False
-
-        def begin(message: Message) -> Awaitable[None]:
-            nonlocal released
-            kept = headers_of(message)
-            if has_command(kept):
-                released = is_release(kept)
-                kept = without_command(kept) if outermost else kept
-            if unseen:
-                pass  # also released: the cookie that would be taken away is of another session
-            elif released:
-                kept = [*make_private(asked[0], kept), self.cookies.clear(seen_as(asked))]
-            elif visit is None or visit.takes_cookie(message["status"], kept):
-                kept = self._with_pass(asked, message["status"], kept, latest, presented, must_tell)
-            return send(message if kept is message.get("headers") else {**message, "headers": kept})
-
-        def end() -> Awaitable[None] | None:
-            self.room.sessions.end(request)
-            keeps = visit is not None and visit.end()
-            if released and not unseen:
-                return self.release(latest)
-            if visit is not None:
-                self.room.end_first(latest, keeps)
-            return None
-
-        send_on, done = relay(send, visit.looking_first(begin) if visit else begin, end)
-        request = self.room.sessions.begin(latest)
-        taken = lend(scope, headers, self.room.visitor(latest))
-        try:
-            await site(scope, receive, send_on)
-        finally:
-            take_back(scope, taken)
-            waits = done()
-            if waits is not None:
-                await waits
-
-    def _with_pass(
-        self,
-        asked: Asked,
-        status: int,
-        headers: Extra,
-        admitted: Pass,
-        presented: Credential | None,
-        must_tell: bool,
-    ) -> Extra:
-        """Add the pass to a response where the visitor does not have it yet."""
-        latest = self.room.sessions.latest(admitted)
-        if latest is presented:
-            return headers
-        method = asked[0]
-        # What a 304 says is merged into the copy that a cache has kept for everyone.
-        if not must_tell and (status == 304 or is_meant_for_caches(method, headers)):
-            return headers  # a later response will take it along
-        token = self.room.tokens.sign(latest)
-        scope = seen_as(asked)
-        cookie = self.cookies.set(scope, token, latest)
-        if self.cookies.came_by_header(scope):
-            headers = [*headers, (HEADER, token.encode())]
-        return [*make_private(method, headers), cookie]
-
-    async def session_of(self, scope: Scope) -> Pass | None:
-        """The pass that a request carries, whatever path it asks for."""
-        credential = await self.carried.read(scope)
-        return credential if isinstance(credential, Pass) else None
-
-    async def release(self, session: Pass) -> None:
-        """End a session, as the site has said."""
-        try:
-            await self.room.leave(session)
-        except StoreError as error:
-            log.info("a released slot stays taken until its lease ends: %s", error)
 
     # -- a visitor who waits ----------------------------------------------------------------------
 
@@ -302,6 +205,11 @@ class Gate:
             return page.with_headers([refresh(scope, seconds)])
         told = _bare(scope) if kind in (Kind.SUBRESOURCE, Kind.AHEAD) else random.choice(TOO_BUSY)  # noqa: S311
         return self._cors.allow(scope, told)
+
+    async def session_of(self, scope: Scope) -> Pass | None:
+        """The pass that a request carries, whatever path it asks for."""
+        credential = await self.carried.read(scope)
+        return credential if isinstance(credential, Pass) else None
 
     # -- WebSockets -------------------------------------------------------------------------------
 
@@ -368,7 +276,7 @@ async def beside(
 
 async def _release(ended: Sequence[tuple[Gate, Pass]]) -> None:
     for gate, session in ended:
-        await gate.release(session)
+        await gate.inside.release(session)
 
 
 async def deny(scope: Scope, receive: Receive, send: Send, response: Answer) -> None:

@@ -174,7 +174,7 @@ class WaitingRoomMiddleware:
             _, known, _, others = glance
             if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
                 headers = without_cookie(scope["headers"], others)
-                await gate.serve(scope, headers, receive, send, self._app, known, known)
+                await gate.inside.serve_settled(scope, headers, receive, send, self._app, known)
                 return
             if PASSED_HEADER in glance[0] and (believed := self._vouched(scope)):
                 scope[PASSED] = (Way(None, believed, ()),)

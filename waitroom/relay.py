@@ -14,6 +14,9 @@ Taken = tuple[Extra, dict[str, Any], object]
 """A request's headers, its state, and who was in there."""
 
 
+WayBack = tuple[Send, Callable[[], Awaitable[None] | None]]
+"""What the site sends its response by, and what is called once it has returned or raised."""
+
 Asked = tuple[str, str, Extra]
 """A request's method, scheme and headers as they came: the site may change what the scope says."""
 
@@ -31,8 +34,8 @@ def seen_as(asked: Asked) -> Scope:
 
 def relay(
     send: Send, begin: Callable[[Message], Awaitable[None]], end: Callable[[], Awaitable[None] | None]
-) -> tuple[Send, Callable[[], Awaitable[None] | None]]:
-    """Make what the site sends its response by, and what is called once it has returned or raised.
+) -> WayBack:
+    """Make a response's way back.
 
     `begin` sends the response's start. `end` is called once: with the last piece of the response, or when the site is
     done without that. What it returns is awaited when that piece has been sent. A site may go on for long afterwards:

@@ -30,6 +30,12 @@ def has_command(headers: Extra) -> bool:
     return False
 
 
+def is_plain(message: Message) -> bool:
+    """Tell whether a response's start says nothing to the gate, as far as can be seen at a glance."""
+    headers = message.get("headers")
+    return type(headers) is list and "trailers" not in message and not has_command(headers)
+
+
 def is_release(headers: Extra) -> bool:
     """Tell whether a response releases its visitor."""
     return any(
