@@ -60,7 +60,8 @@ async def _fill(behind: Store, waiting: int) -> None:
     try:
         window = (await scripts.sync(-1))[0]
         while (missing := waiting - window.waiting) > 0:
-            window, _ = await scripts.join([("number", "nobody")] * min(BATCH, missing))
+            ids = range(missing, max(0, missing - BATCH), -1)
+            window, _ = await scripts.join([("number", f"nobody {id}") for id in ids])
     finally:
         await scripts.close()
 

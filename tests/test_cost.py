@@ -49,8 +49,9 @@ async def cost(shop: Line, waiting: int) -> Cost:
     (first,) = await shop.tickets(1)
     left = waiting - 1
     while left:
-        window, _ = await shop.store.join([("number", "nobody")] * min(BATCH, left))
-        left -= min(BATCH, left)
+        ids = range(left, max(0, left - BATCH), -1)
+        window, _ = await shop.store.join([("number", f"nobody {id}") for id in ids])
+        left -= len(ids)
     assert window.waiting == waiting
     bytes_taken, digits = memory(shop), count_digits(shop)
 
