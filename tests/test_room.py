@@ -352,6 +352,54 @@ async def test_a_slot_whose_first_visit_is_being_reported_over_is_waited_for(
         assert admitted(await newcomer).latest.id != visit.id
 
 
+async def test_a_report_that_is_under_way_as_the_room_closes_is_made_once_more(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        join, begun = room._store.join, asyncio.Event()
+
+        async def hangs_once(items: Any) -> Any:
+            if begun.is_set():
+                return await join(items)
+            begun.set()
+            return await asyncio.Event().wait()
+
+        monkeypatch.setattr(room._store, "join", hangs_once)
+        room.end_first(visit, keeps=False)
+        await begun.wait()
+        await room.close()
+        async with opened(room.settings) as other:
+            assert other.snapshot.window is not None
+            assert other.snapshot.window.inside == 0
+
+
+async def test_who_comes_back_to_a_slot_given_back_while_the_store_fails_is_told_so(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings(capacity=1)) as room:
+        visit = admitted(await room.decide(None)).latest
+        room.end_first(visit, keeps=False)
+        assert room._telling is not None
+        await room._telling
+
+        async def fails(_: object) -> None:
+            raise StoreError("away")
+
+        monkeypatch.setattr(room._claims, "ask", fails)
+        assert await room.admit(visit) is None
+        assert room.outage.is_on()
+
+
+async def test_p5_a_proof_that_let_its_visitor_in_elsewhere_is_inside_here(settings: Make) -> None:
+    async with opened(settings(capacity=2)) as one, opened(settings(capacity=2)) as other:
+        proof = proof_of(one)
+        entered = admitted(await one.decide(proof)).latest
+        standing = await other.join(proof)
+        assert standing.latest is not None
+        assert (standing.latest.id, standing.latest.number) == (entered.id, entered.number)
+
+
 async def test_who_left_on_a_first_visit_is_a_newcomer(settings: Make) -> None:
     async with opened(settings(capacity=1)) as room:
         visit = admitted(await room.decide(None)).latest

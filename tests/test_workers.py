@@ -148,7 +148,8 @@ async def test_four_workers_and_a_crowd_keep_the_promises(store_url: str) -> Non
         lives = await crowd_of(300, [server.url], seed=1)
         window = httpx.get(api(server, "window"), timeout=DEADLINE_SECONDS).json()
     check(lives, window_size=60, capacity=40)
-    assert (window["issued"], window["called"]) == (300, 300)
+    # A number whose answer came too late is nobody's: whoever asked for it took another.
+    assert window["called"] == window["issued"] >= 300
 
 
 async def test_a_worker_that_dies_takes_nobodys_place(store_url: str) -> None:
