@@ -38,13 +38,16 @@ def change_code(server: Server) -> None:
     Path("watched.py").touch()
 
 
+def serves(process: int) -> bool:
+    """Tell a process that serves from multiprocessing's resource tracker, and from one that has just ended."""
+    try:
+        return b"resource_tracker" not in Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def workers_of(server: Server) -> set[int]:
-    """The processes that serve; multiprocessing's resource tracker is none."""
-    return {
-        child
-        for child in children_of(server.process.pid)
-        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-    }
+    return set(filter(serves, children_of(server.process.pid)))
 
 
 @pytest.mark.parametrize(
