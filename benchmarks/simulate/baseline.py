@@ -14,7 +14,8 @@ from collections import deque
 from benchmarks.simulate.crowd import NEAR
 from benchmarks.simulate.engine import SECOND, Engine
 from benchmarks.simulate.measures import BIN
-from benchmarks.simulate.runs import BaselineOutcome, settings_of
+from benchmarks.simulate.processes import settings_of
+from benchmarks.simulate.runs import BaselineOutcome
 from benchmarks.simulate.scenarios import Scenario
 from benchmarks.simulate.visitors import BACKGROUND, interval
 
@@ -28,7 +29,7 @@ class _Queue:
     def __init__(self, engine: Engine, scenario: Scenario, url: str) -> None:
         self.engine = engine
         self.scenario = scenario
-        self.settings = settings_of(scenario, url)
+        self.settings = settings_of(url, scenario.room)
         self.inside = self.entries = 0
         self.inside_seconds = 0.0
         self._since = engine.now

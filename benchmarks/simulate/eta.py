@@ -19,12 +19,12 @@ from pathlib import Path
 from benchmarks.page import put
 from benchmarks.simulate.engine import SECOND, Engine
 from benchmarks.simulate.page import WAITS, waits
-from benchmarks.simulate.processes import Process, Server
+from benchmarks.simulate.processes import Process, Server, settings_of
 from benchmarks.simulate.visitors import BACKGROUND, Guest
 from benchmarks.simulate.waits_told import Arrivals, Figures, Room, Run
 from waitroom import window as arithmetic
 from waitroom.embedded import share as share_store
-from waitroom.settings import Settings, load
+from waitroom.settings import Settings
 from waitroom.store import Claimed
 from waitroom.tickets import Ticket
 from waitroom.window import Eta, Window
@@ -227,10 +227,7 @@ def simulate(server: Server, room: Room, arrivals: Arrivals, no_shows: float, se
     """Run one room with one kind of arrivals: the same seed and the same code make the same run."""
     server.empty()
     engine = Engine(seed)
-    secret = "a-secret-of-no-worth-for-simulations"  # noqa: S105
-    settings = load(
-        redis_url=server.url, secret=secret, room="simulated", session_seconds=120, **room.settings
-    )
+    settings = settings_of(server.url, room.settings)
     crowd = Crowd(engine, server, room, settings, arrivals, no_shows)
     crowd.arrive()
     engine.run(arrivals.seconds)

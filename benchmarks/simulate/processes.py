@@ -4,16 +4,22 @@ It keeps a snapshot as `waitroom.snapshot` does, read every `sync_seconds`; who 
 visitor asks of it takes no time: networks are not simulated, but that a snapshot may be half a second old is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.simulate.engine import Engine
 from tests.simulation import world
 from tests.simulation.processes import run
-from waitroom.settings import Settings
+from waitroom.settings import Settings, load
 from waitroom.store import Claimed, Joined, Store, read_script
 from waitroom.tickets import Pass, Ticket
 from waitroom.window import Window
+
+
+def settings_of(url: str, room: Mapping[str, Any], session_seconds: int = 120) -> Settings:
+    """The settings of a simulated room."""
+    secret = "a-secret-of-no-worth-for-simulations"  # noqa: S105
+    return load(redis_url=url, secret=secret, room="simulated", session_seconds=session_seconds, **room)
 
 
 class Server(world.Server):

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from benchmarks.simulate.crowd import Crowd
 from benchmarks.simulate.engine import Engine
 from benchmarks.simulate.measures import Figures
-from benchmarks.simulate.processes import Server
+from benchmarks.simulate.processes import Server, settings_of
 from benchmarks.simulate.scenarios import Scenario
-from waitroom.settings import Settings, load
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,12 @@ class BaselineOutcome:
     took: float
 
 
-def settings_of(scenario: Scenario, url: str) -> Settings:
-    """The settings of the scenario's room."""
-    secret = "a-secret-of-no-worth-for-simulations"  # noqa: S105
-    return load(redis_url=url, secret=secret, room="simulated", session_seconds=120, **scenario.room)
-
-
 def simulate(scenario: Scenario, server: Server, seed: int) -> Outcome:
     """Run one on the real scripts: the same seed and the same code make the same run, call by call."""
     began = time.perf_counter()
     server.empty()
     engine = Engine(seed)
-    crowd = Crowd(engine, server, settings_of(scenario, server.url), scenario)
+    crowd = Crowd(engine, server, settings_of(server.url, scenario.room), scenario)
     crowd.fill()
     engine.run(scenario.warm_up)
     calls = server.calls

@@ -20,12 +20,12 @@ from benchmarks.simulate import eta
 from benchmarks.simulate.engine import BEGIN, SECOND, Engine
 from benchmarks.simulate.measures import LATE
 from benchmarks.simulate.page import SHARED, shared, shared_row
-from benchmarks.simulate.processes import Server
+from benchmarks.simulate.processes import Server, settings_of
 from benchmarks.simulate.visitors import BACKGROUND
 from benchmarks.simulate.waits_told import Arrivals, Room
 from waitroom import window as arithmetic
 from waitroom.embedded import share as share_store
-from waitroom.settings import Settings, load
+from waitroom.settings import Settings
 from waitroom.store import Claimed
 from waitroom.tickets import Ticket
 
@@ -277,10 +277,7 @@ def simulate(server: Server, cause: Cause, seed: int) -> Found:
     """Run one of them until its line is at its end: the same seed and the same code make the same run."""
     server.empty()
     engine = Engine(seed)
-    secret = "a-secret-of-no-worth-for-simulations"  # noqa: S105
-    settings = load(
-        redis_url=server.url, secret=secret, room="simulated", session_seconds=30, **cause.room.settings
-    )
+    settings = settings_of(server.url, cause.room.settings, session_seconds=30)
     crowd = Crowd(engine, server, settings, cause)
     crowd.arrive()
     while not crowd.is_over() and engine.seconds < MOST_SECONDS:
