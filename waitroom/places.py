@@ -18,6 +18,7 @@ from waitroom.window import (
     stand,
     status,
     wait_seconds,
+    with_door,
 )
 
 AWAY_POLL = 5
@@ -50,7 +51,7 @@ class Places:
     def _place(self, ticket: Ticket, window: Window, now: Status, in_front: int) -> Place:
         told = eta(in_front, window) if now == "waiting" else None
         seconds = poll_seconds(in_front, window.rate_per_minute, self._tempo)
-        before = window.door + in_front if now == "waiting" else 0
+        before = with_door(now, in_front, window)
         return Place(now, ticket.number, before, told, self._spread(seconds), window.pace)
 
     def expected(self, place: Rank, window: Window) -> int:

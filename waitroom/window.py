@@ -228,8 +228,12 @@ def status(place: Numbered, window: Window) -> Status:
 
 
 def ahead(place: Numbered, window: Window) -> int:
-    """Count the visitors still in front: those who stand at the door, and those who wait; see `stand`."""
-    now, in_front = stand(place, window)
+    """Count the visitors still in front; see `stand` and `with_door`."""
+    return with_door(*stand(place, window), window)
+
+
+def with_door(now: Status, in_front: int, window: Window) -> int:
+    """Count those who stand at the door as well: they are in front of all who wait."""
     return window.door + in_front if now == "waiting" else 0
 
 

@@ -159,9 +159,12 @@ local function call(count, promise, is_first)
 end
 
 -- What is left beyond those who are expected and those at the door.
+local function count_expected_whole()
+  return math.ceil(room.expected - 0.01)
+end
+
 local function count_free()
-  local expected = math.ceil(room.expected - 0.01)
-  room.free = math.max(0, room.places - expected - redis.call('ZCARD', DOOR))
+  room.free = math.max(0, room.places - count_expected_whole() - redis.call('ZCARD', DOOR))
 end
 
 -- First leases give way to newcomers where there is nobody whose turn it would be.
@@ -175,7 +178,7 @@ local function count_free_first()
     return room.free
   end
   local idle = redis.call('ZCOUNT', FIRST, '-inf', text(now))
-  return math.max(room.free, room.places + idle - math.ceil(room.expected - 0.01))
+  return math.max(room.free, room.places + idle - count_expected_whole())
 end
 
 -- The first leases to be given back so that a newcomer finds a place, oldest first; nil: they would not be enough.
@@ -335,12 +338,13 @@ local function view()
   for i, epoch in ipairs(room.epochs) do
     epochs[i] = {epoch.name, text(epoch.issued), text(epoch.called), text(epoch.floor)}
   end
+  local left = redis.call('ZCARD', LEFT)
   return {
     text(now), room.generation, room.over, epochs, room.calling or room.epochs[1].name,
     room.inside, room.free, count_free_first(), room.per_minute and text(room.per_minute * 1000) or false,
     room.ended_version, room.entered, room.is_settling and 1 or 0, find_sure(), room.is_blind and 1 or 0,
-    room.is_slower and 1 or 0, redis.call('ZCARD', DOOR), redis.call('ZCARD', LEFT),
-    redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, SHOWN_LEFT), text(room.backlog or 0),
+    room.is_slower and 1 or 0, redis.call('ZCARD', DOOR), left,
+    left > 0 and redis.call('ZRANGEBYLEX', LEFT, '-', '+', 'LIMIT', 0, SHOWN_LEFT) or {}, text(room.backlog or 0),
   }
 end
 
