@@ -37,6 +37,19 @@ async def opened(settings: Settings) -> AsyncIterator[WaitingRoom]:
         await room.close()
 
 
+async def reported(room: WaitingRoom) -> None:
+    """Wait until the report of an ended visit that is under way is over."""
+    assert room.ended_visits._task is not None
+    await room.ended_visits._task
+
+
+async def inside(settings: Settings) -> int:
+    """Count those inside, as another process sees them."""
+    async with opened(settings) as other:
+        assert other.snapshot.window is not None
+        return other.snapshot.window.inside
+
+
 async def ticket_of(room: WaitingRoom) -> Ticket:
     standing = await room.join(None)
     assert standing.ticket is not None
@@ -263,7 +276,7 @@ async def test_visits_that_never_come_back_keep_nobody_out(settings: Make) -> No
         for _ in range(30):
             visit = admitted(await room.decide(None)).latest
             assert visit.first
-            room.end_first(visit, keeps=True)
+            room.ended_visits.add(visit.id, keeps=True)
 
 
 async def test_p1_what_runs_at_this_moment_holds_its_slot(settings: Make) -> None:
@@ -277,7 +290,7 @@ async def test_p1_what_runs_at_this_moment_holds_its_slot(settings: Make) -> Non
         visit, request = running.pop()
         await asyncio.sleep(0)
         room.sessions.end(request)
-        room.end_first(visit, keeps=True)
+        room.ended_visits.add(visit.id, keeps=True)
         assert admitted(await late).latest.id != visit.id
 
 
@@ -289,7 +302,7 @@ async def test_p5_a_first_visit_comes_back_to_its_slot_or_to_another(settings: M
         await room.leave(full.latest)
 
         other = admitted(await room.decide(None)).latest
-        room.end_first(other, keeps=False)
+        room.ended_visits.add(other.id, keeps=False)
         again = admitted(await room.decide(other))
         assert (again.latest.id, again.latest.first, again.must_tell) == (other.id, False, True)
 
@@ -297,7 +310,7 @@ async def test_p5_a_first_visit_comes_back_to_its_slot_or_to_another(settings: M
 async def test_p3_who_comes_back_to_a_full_room_stands_at_the_door(settings: Make) -> None:
     async with opened(settings(capacity=1)) as room:
         visit = admitted(await room.decide(None)).latest
-        room.end_first(visit, keeps=False)
+        room.ended_visits.add(visit.id, keeps=False)
         guest = await guest_of(room)
         decision = held(await room.decide(visit))
         assert isinstance(decision.credential, Ticket)
@@ -319,15 +332,12 @@ async def test_what_has_ended_is_reported_again_after_a_call_that_failed(
             raise StoreError("away")
 
         monkeypatch.setattr(room._store, "join", fails)
-        room.end_first(visit, keeps=False)
-        assert room._telling is not None
-        await room._telling
-        assert room.sessions.ended_first() == 1
+        room.ended_visits.add(visit.id, keeps=False)
+        await reported(room)
+        assert len(room.ended_visits) == 1
         monkeypatch.setattr(room._store, "join", join)
         await room.close()
-        async with opened(room.settings) as other:
-            assert other.snapshot.window is not None
-            assert other.snapshot.window.inside == 0
+        assert await inside(room.settings) == 0
 
 
 async def test_a_slot_whose_first_visit_is_being_reported_over_is_waited_for(
@@ -343,9 +353,9 @@ async def test_a_slot_whose_first_visit_is_being_reported_over_is_waited_for(
             return await join(items)
 
         monkeypatch.setattr(room._store, "join", slowly)
-        room.end_first(visit, keeps=False)
+        room.ended_visits.add(visit.id, keeps=False)
         await asyncio.sleep(0)
-        assert (room.sessions.ended_first(), room.sessions.gives_way_soon()) == (0, True)
+        assert (len(room.ended_visits), room.ended_visits.is_reporting()) == (0, True)
         newcomer = asyncio.ensure_future(room.decide(None))
         await asyncio.sleep(0)
         goes_on.set()
@@ -366,12 +376,10 @@ async def test_a_report_that_is_under_way_as_the_room_closes_is_made_once_more(
             return await asyncio.Event().wait()
 
         monkeypatch.setattr(room._store, "join", hangs_once)
-        room.end_first(visit, keeps=False)
+        room.ended_visits.add(visit.id, keeps=False)
         await begun.wait()
         await room.close()
-        async with opened(room.settings) as other:
-            assert other.snapshot.window is not None
-            assert other.snapshot.window.inside == 0
+        assert await inside(room.settings) == 0
 
 
 async def test_who_comes_back_to_a_slot_given_back_while_the_store_fails_is_told_so(
@@ -379,9 +387,8 @@ async def test_who_comes_back_to_a_slot_given_back_while_the_store_fails_is_told
 ) -> None:
     async with opened(settings(capacity=1)) as room:
         visit = admitted(await room.decide(None)).latest
-        room.end_first(visit, keeps=False)
-        assert room._telling is not None
-        await room._telling
+        room.ended_visits.add(visit.id, keeps=False)
+        await reported(room)
 
         async def fails(_: object) -> None:
             raise StoreError("away")

@@ -183,7 +183,7 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
     sessions = room.sessions
     return {
         "WaitingRoom._joining": len(room._joining),
-        "Sessions._ended_first": len(sessions._ended_first),
+        "EndedVisits._ended": len(room.ended_visits),
         "WaitingRoom._exchanged": len(room._exchanged),
         "Together._pending": sum(len(one._pending) for one in together),
         "Together._sent": sum(len(one._sent) for one in together),

@@ -17,7 +17,7 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.draining import Draining
 from waitroom.first_visits import FirstVisit
-from waitroom.inside import Inside
+from waitroom.inside import Entry, Inside
 from waitroom.libraries import Libraries
 from waitroom.pages import Pages
 from waitroom.refresh import refresh
@@ -125,15 +125,13 @@ class Gate:
             decision = await self.room.decide(credential, self.api.asker(scope))
         if isinstance(decision, Admitted):
             latest, must_tell = decision
-            headers = scope["headers"]
             visit = None
             if latest.first and not isinstance(credential, Pass):
                 keeps = not (unseen or (kind is Kind.SCRIPT and is_same_site(named)))
                 visit = FirstVisit(scope, asked_of(scope), keeps)
                 receive = visit.watching(receive)
-            await self.inside.serve(
-                scope, headers, receive, send, site, latest, credential, must_tell, unseen, outermost, visit
-            )
+            entry = Entry(latest, credential, must_tell, unseen, outermost, visit)
+            await self.inside.serve(scope, scope["headers"], receive, send, site, entry)
         elif isinstance(decision, Uncounted):
             with self.room.uncounted():
                 await beside([self], scope, receive, send, site, outermost)

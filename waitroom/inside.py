@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,23 @@ from waitroom.tickets import Credential, Pass
 log: logging.Logger = logging.getLogger("waitroom")
 
 
+class Entry(NamedTuple):
+    """How a request got in, and what its response has to do with that."""
+
+    latest: Pass
+    """The session's newest pass."""
+    presented: Credential | None
+    """What came with the request."""
+    must_tell: bool = False
+    """Whether the pass has to reach the visitor with this very response, where they presented another."""
+    unseen: bool = False
+    """The visitor's cookies are hidden from us: nobody gets one, and the place ends with the request."""
+    outermost: bool = True
+    """No other gate stands outside: what the site says to the gate is taken off."""
+    visit: FirstVisit | None = None
+    """What is seen of a first visit says whether its slot is kept for a moment."""
+
+
 class Inside:
     """Passes the requests of one room's visitors inside on to the site."""
 
@@ -26,33 +44,14 @@ class Inside:
         self._cookies = cookies
 
     async def serve(
-        self,
-        scope: Scope,
-        headers: Extra,
-        receive: Receive,
-        send: Send,
-        site: ASGIApp,
-        latest: Pass,
-        presented: Credential | None,
-        must_tell: bool = False,
-        unseen: bool = False,
-        outermost: bool = True,
-        visit: FirstVisit | None = None,
+        self, scope: Scope, headers: Extra, receive: Receive, send: Send, site: ASGIApp, entry: Entry
     ) -> None:
         """Pass a visitor's request on to the site, which sees these `headers`; the response goes back as it comes,
         piece by piece.
-
-        `latest` is the session's newest pass; if the visitor `presented` another, `must_tell` says whether it has to
-        reach them with this very response.
-
-        Where the visitor's cookies are `unseen`, the place ends with the request: nobody gets a cookie for it. What is
-        seen of a first `visit` says whether its slot is kept for a moment.
         """
-        request = self._room.sessions.begin(latest)
-        send_on, done = self._way_back(
-            asked_of(scope), send, request, latest, presented, must_tell, unseen, outermost, visit
-        )
-        taken = lend(scope, headers, self._room.visitor(latest))
+        request = self._room.sessions.begin(entry.latest)
+        send_on, done = self._way_back(asked_of(scope), send, request, entry)
+        taken = lend(scope, headers, self._room.visitor(entry.latest))
         try:
             await site(scope, receive, send_on)
         finally:
@@ -84,7 +83,7 @@ class Inside:
                     return send(message)
                 if kind == "http.response.start" and is_plain(message) and sessions.latest(used) is used:
                     return send(message)
-                longer = self._way_back(asked, send, request, used, used)
+                longer = self._way_back(asked, send, request, Entry(used, used))
             return longer[0](message)
 
         taken = lend(scope, headers, self._room.visitor(used))
@@ -98,19 +97,9 @@ class Inside:
             if waits is not None:
                 await waits
 
-    def _way_back(
-        self,
-        asked: Asked,
-        send: Send,
-        request: object,
-        latest: Pass,
-        presented: Credential | None,
-        must_tell: bool = False,
-        unseen: bool = False,
-        outermost: bool = True,
-        visit: FirstVisit | None = None,
-    ) -> WayBack:
+    def _way_back(self, asked: Asked, send: Send, request: object, entry: Entry) -> WayBack:
         """Make what a response goes back by, and what is called when the site is done; see `serve` and `relay`."""
+        latest, presented, must_tell, unseen, outermost, visit = entry
         released = False
 
         def begin(message: Message) -> Awaitable[None]:
@@ -133,7 +122,7 @@ class Inside:
             if released and not unseen:
                 return self.release(latest)
             if visit is not None:
-                self._room.end_first(latest, keeps)
+                self._room.ended_visits.add(latest.id, keeps)
             return None
 
         return relay(send, visit.looking_first(begin) if visit else begin, end)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 from waitroom.busy import Busy
@@ -19,6 +19,7 @@ from waitroom.decisions import (
     Visitor,
 )
 from waitroom.embedded import EmbeddedServer, owner_pid, share
+from waitroom.ended_visits import EndedVisits
 from waitroom.environment import server_software
 from waitroom.errors import StoreError
 from waitroom.guard import NOBODY, Asker, Guard, Hindrance
@@ -40,7 +41,7 @@ from waitroom.tickets import (
     pass_of,
     ticket_of,
 )
-from waitroom.together import BATCH, Together, is_alive
+from waitroom.together import Together
 from waitroom.window import Rank, Window, rank
 
 PROOF_MS = PROOF_SECONDS * 1000
@@ -65,6 +66,7 @@ class WaitingRoom:
     tokens: Tokens
     snapshot: Snapshot
     sessions: Sessions
+    ended_visits: EndedVisits
     guard: Guard
     outage: Outage
     busy: Busy
@@ -109,54 +111,29 @@ class WaitingRoom:
         )
         self.guard = Guard(settings, keys, store, self.snapshot)
         self.outage = Outage(settings, self.snapshot, self._places, self.counters, self.sessions.lend)
+        self.ended_visits = EndedVisits(store, self.snapshot.learn, self.outage.is_on)
         self._joins = Together(self._join_together, self.snapshot.learn, store.patience)
         self.busy = Busy(self.snapshot, self._joins, self.counters)
         self._claims = Together(store.claim, self.snapshot.learn, store.patience)
         self._leaves = Together(store.leave, self.snapshot.learn, store.patience)
         self._joining: dict[str, asyncio.Future[Decision]] = {}
         self._exchanged: dict[str, Ticket | Pass] = {}
-        self._telling: asyncio.Task[None] | None = None
         self._seeking = 0
         self._uncounted = 0
 
     def _each_sync(self) -> bool:
         if self._embedded is not None and self.outage.is_on():
             self._embedded.revive()
-        self._tell_ended()
-        return self.sessions.keep_open() or self.sessions.ended_first() > 0
+        self.ended_visits.report_soon()
+        return self.sessions.keep_open() or len(self.ended_visits) > 0
 
     async def _before_return(self) -> None:
         await self.sessions.report_lent()
 
     async def _join_together(self, visitors: Sequence[tuple[str, str]]) -> tuple[Window, list[Issued]]:
-        """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch.
-
-        First visits that are over go in front, as their slots may be what these need.
-        """
-        ended = self.sessions.take_ended_first(BATCH)
-        heard = False
-        try:
-            window, joined = await self._store.join([*ended, *visitors])
-            heard = True
-        finally:  # a store that is away, or an event loop that ends: to report twice does no harm
-            self.sessions.reported(ended, heard)
+        """Join, and keep with each number the window that issued it: by now the snapshot may be of another epoch."""
+        window, joined = await self.ended_visits.join(visitors)
         return window, [(window, one) for one in joined]
-
-    def end_first(self, visit: Pass, keeps: bool) -> None:
-        """End a first visit's request; what nobody is to come back to is given back at once."""
-        self.sessions.end_first(visit, keeps)
-        if not keeps:
-            self._tell_ended()
-
-    def _tell_ended(self) -> None:
-        """Tell the store of the first visits that are over, where no newcomer has taken them along."""
-        if self.sessions.ended_first() and not (is_alive(self._telling) or self.outage.is_on()):
-            self._telling = asyncio.get_running_loop().create_task(self._tell_ended_quietly())
-
-    async def _tell_ended_quietly(self) -> None:
-        with suppress(StoreError):  # they run out by themselves
-            window, _ = await self._join_together(())
-            self.snapshot.learn(window)
 
     async def close(self) -> None:
         """Stop the tasks, close the connections and give up the share in the embedded server."""
@@ -166,11 +143,7 @@ class WaitingRoom:
         # A call that outlived its connections would make new ones, which nobody closes.
         calls = (self._joins, self._claims, self._leaves)
         await asyncio.gather(self.sessions.close(), *(together.close() for together in calls))
-        if self._telling is not None and is_alive(self._telling):
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
-        if self.sessions.ended_first() and not self.outage.is_on():
-            await self._tell_ended_quietly()  # nobody else knows: the slots would be taken for in use
+        await self.ended_visits.close()
         await self.snapshot.close()
         await self._store.close()
         if self._embedded is not None:
@@ -239,7 +212,7 @@ class WaitingRoom:
         if self.outage.is_on() or window is None:
             return Uncounted() if self.outage.is_open() else None
         # They are no sessions, so that no more of them may run than there are slots for as many.
-        room_for = window.free_first + self.sessions.ended_first()
+        room_for = window.free_first + len(self.ended_visits)
         return Uncounted() if not window.waiting and room_for > self._uncounted else None
 
     @contextmanager
@@ -316,7 +289,7 @@ class WaitingRoom:
             return Admitted(self._claimed(ticket, claimed), must_tell=True)
         if claimed.outcome == "expired":
             return None
-        return self._held(ticket, claimed.outcome == "door", new=False, before=claimed.before)
+        return self._held(ticket, claimed)
 
     async def _join_proven(self, proof: Proof, asker: Asker, how: str = "enter") -> Decision:
         """Give a number to a visitor whose cookie came back; several requests at once get the same one."""
@@ -337,14 +310,14 @@ class WaitingRoom:
         self._exchanged[proof.id] = entered.latest if entered else ticket
         if len(self._exchanged) > MOST_EXCHANGED:
             del self._exchanged[next(iter(self._exchanged))]
-        return entered or self._held(ticket, at_door=False, new=True)
+        return entered or self._held(ticket, None)._replace(new=True)
 
     async def _newcomer(self, missed: bool, asker: Asker) -> Decision:
         window = self._window()
         hindrance = self.guard.expected()
         if (
             not window.waiting
-            and (window.free_first > 0 or self.sessions.gives_way_soon())
+            and (window.free_first > 0 or self._gives_way_soon())
             and not (hindrance := await self.guard.check(asker, None))
         ):
             id = new_id()
@@ -356,6 +329,10 @@ class WaitingRoom:
         proof = Proof(new_id(), self.snapshot.now(), missed)
         return Held("first", self._places.unnumbered(window), proof, new=True)
 
+    def _gives_way_soon(self) -> bool:
+        """Tell whether slots of first visits come free in a moment, as far as this process knows."""
+        return bool(self.ended_visits) or self.ended_visits.is_reporting() or self.sessions.runs_first()
+
     async def _join_first(self, id: str) -> Issued:
         """Enter on a first lease. Where only requests that run just now stand in the way, wait a moment for one."""
         issued = await self._joins.ask(("first", id))
@@ -365,9 +342,9 @@ class WaitingRoom:
         try:
             for _ in range(round(LONGEST_HOLD / LOOK_EVERY)):
                 window, joined = issued
-                if joined.number or window.waiting or not self.sessions.gives_way_soon():
+                if joined.number or window.waiting or not self._gives_way_soon():
                     break
-                if not self.sessions.ended_first():
+                if not self.ended_visits:
                     await asyncio.sleep(LOOK_EVERY)
                 issued = await self._joins.ask(("first", id))
         finally:
@@ -402,9 +379,7 @@ class WaitingRoom:
             return self._inside(admitted.latest, None)
         self._raise_if_away()
         if isinstance(credential, Ticket) and (found := await self._find(credential)).outcome != "expired":
-            at_door = found.outcome == "door"
-            held = self._held(credential, at_door, new=False, before=found.before)
-            return Standing(held.place, credential, None)
+            return Standing(self._held(credential, found).place, credential, None)
         proof = credential if isinstance(credential, Proof) and self._is_fresh(credential) else None
         if not self.outage.goes_first(proof):
             raise AwayError(self.outage.hold_back(proof, missed=False))
@@ -449,9 +424,7 @@ class WaitingRoom:
             return self._inside(self._claimed(credential, claimed), credential)
         if claimed.outcome == "expired":
             return Standing(self._places.expired(credential.number), credential, None)
-        at_door = claimed.outcome == "door"
-        held = self._held(credential, at_door, new=False, before=claimed.before)
-        return Standing(held.place, credential, None)
+        return Standing(self._held(credential, claimed).place, credential, None)
 
     async def leave(self, credential: Ticket | Pass) -> None:
         """Leave the line or the site; raises StoreError. Of those who leave while they wait the lowest are noted."""
@@ -554,11 +527,11 @@ class WaitingRoom:
         newest = self._window().newest.name
         return given if newest == given.epoch else replace(given, confirmed=newest)
 
-    def _held(self, ticket: Ticket, at_door: bool, new: bool, before: int = 0) -> Held:
-        """Hold a ticket that did not enter: it waits, or stands at the door behind `before` others."""
-        if at_door:
-            return Held("door", self._places.at_door(ticket, before), ticket, new)
-        return Held("waiting", self._places.in_line(ticket, self._window()), ticket, new)
+    def _held(self, ticket: Ticket, found: Claimed | None) -> Held:
+        """Hold a ticket that did not enter, as the store `found` it: it waits, or stands at the door."""
+        if found is not None and found.outcome == "door":
+            return Held("door", self._places.at_door(ticket, found.before), ticket, new=False)
+        return Held("waiting", self._places.in_line(ticket, self._window()), ticket, new=False)
 
     def _inside(self, latest: Pass, ticket: Ticket | None) -> Standing:
         return Standing(self._places.inside(latest), ticket, latest)

@@ -13,9 +13,6 @@ from waitroom.together import Together
 SKEW_MS = 5_000
 """How much longer than its lease a pass may seem to live before it is not believed."""
 
-MOST_ENDED = 10_000
-"""First visits that are over, of which a process remembers to tell the store; what is forgotten runs out by itself."""
-
 log: logging.Logger = logging.getLogger("waitroom")
 
 
@@ -23,18 +20,14 @@ class Sessions:
     """Judges passes and renews them, so that no request of a visitor inside waits for the store."""
 
     def __init__(
-        self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int, running_ms: int = 2_000
+        self, store: Store, snapshot: Snapshot, session_ms: int, max_session_ms: int, running_ms: int
     ) -> None:
         self._snapshot = snapshot
         self._counters = store.counters
         self._session_ms = session_ms
         self._max_session_ms = max_session_ms
         self._running_ms = running_ms
-        # First visits whose requests are over, as the next call to the store tells it: neither tasks nor calls of their
-        # own, so that they outlive the event loop that they were served in.
-        self._ended_first: list[tuple[str, str]] = []
         self._running_first = 0
-        self._reporting = 0
         self._renewals = Together(store.renew, snapshot.learn, store.patience)
         self._renewing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,32 +134,9 @@ class Sessions:
         """Forget a request that is over."""
         self._running_first -= self._open.pop(request).first
 
-    def end_first(self, visit: Pass, keeps: bool) -> None:
-        """Note that a first visit's request is over; `keeps`: a browser may come back, so its slot is kept a while."""
-        self._ended_first.append(("done" if keeps else "gone", visit.id))
-        del self._ended_first[:-MOST_ENDED]
-
-    def gives_way_soon(self) -> bool:
-        """Tell whether slots of first visits come free in a moment, as far as this process knows."""
-        return self._running_first + self._reporting + len(self._ended_first) > 0
-
-    def ended_first(self) -> int:
-        """Tell of how many first visits that are over the store has not heard yet."""
-        return len(self._ended_first)
-
-    def take_ended_first(self, most: int) -> list[tuple[str, str]]:
-        """Take the oldest of them, for a call to the store."""
-        taken = self._ended_first[:most]
-        del self._ended_first[:most]
-        self._reporting += len(taken)
-        return taken
-
-    def reported(self, ended: list[tuple[str, str]], heard: bool) -> None:
-        """End a report to the store; what it may not have `heard` goes with the next."""
-        self._reporting -= len(ended)
-        if not heard:
-            self._ended_first[:0] = ended
-            del self._ended_first[:-MOST_ENDED]
+    def runs_first(self) -> bool:
+        """Tell whether first visits are served just now."""
+        return self._running_first > 0
 
     def keep_open(self) -> bool:
         """Renew the sessions with open requests that need it; tells whether there are any open."""
