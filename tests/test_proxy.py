@@ -27,7 +27,8 @@ from tests.gates import DEADLINE_SECONDS, Server, client_of, free_port, gated, r
 from tests.upstream import PIECE, BadManners, bad_manners
 from tests.waiting import until
 from waitroom import cli, proxying
-from waitroom.forwarding import has_body, request_headers, target_of
+from waitroom.forwarding import request_headers, target_of
+from waitroom.framing import has_body
 from waitroom.proxying import Proxy
 from waitroom.settings import Settings
 from waitroom.sockets import Line, talk
@@ -145,6 +146,7 @@ def test_addresses_are_vouched_for_and_the_host_is_kept(server: Server) -> None:
         "X-Forwarded-Port": "666",
         "Forwarded": "for=6.6.6.6",
         "X-Real-IP": "6.6.6.6",
+        "CF-Connecting-IP": "6.6.6.6",
     }
     with guest(server) as client:
         seen = headers_seen(client.get("/shop", headers=lies))
@@ -242,7 +244,7 @@ def test_what_is_no_path_is_refused() -> None:
 
 def test_of_two_framings_one_is_sent() -> None:
     headers = [(b"content-length", b"5"), (b"transfer-encoding", b"chunked"), (b"x-latin", b"\xe9")]
-    scope = {"headers": headers, "scheme": "http", "client": None}
+    scope = {"type": "http", "headers": headers, "scheme": "http", "client": None}
     assert request_headers(scope) == [
         ("host", ""),
         ("x-latin", "\ufffd"),

@@ -9,7 +9,7 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from waitroom.answers import Answer
-from waitroom.forwarding import has_body
+from waitroom.framing import body_length, has_body
 
 USUAL_LIMIT = 64_000_000
 """Bytes of one body that are read at most, where no setting says otherwise."""
@@ -40,7 +40,7 @@ class Draining:
 
     async def _drain(self, scope: Scope, receive: Receive) -> bool:
         """Read a request's body; return whether it came to its end, or its sender has gone."""
-        if self._under_way >= MOST_AT_ONCE or _waits_for_leave(scope) or _length(scope) > self._limit:
+        if self._under_way >= MOST_AT_ONCE or _waits_for_leave(scope) or self._is_too_long(scope):
             return False
         self._under_way += 1
         try:
@@ -51,6 +51,10 @@ class Draining:
         finally:
             self._under_way -= 1
 
+    def _is_too_long(self, scope: Scope) -> bool:
+        length = body_length(scope["headers"])
+        return length is not None and length > self._limit
+
     async def _read(self, receive: Receive) -> bool:
         left = self._limit
         while left >= 0:
@@ -60,13 +64,6 @@ class Draining:
                 return True
             left -= len(message.get("body", b""))
         return False
-
-
-def _length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0  # what is no number no server passes on
-    return 0
 
 
 def _waits_for_leave(scope: Scope) -> bool:

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 from waitroom.cookies import Scope
 from waitroom.decisions import Visitor
 from waitroom.errors import SettingsError
+from waitroom.framing import OWS, body_length
+from waitroom.hearsay import is_hearsay
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -23,8 +25,7 @@ HOP_BY_HOP = frozenset(
 NOT_PASSED_ON = HOP_BY_HOP | {
     b"host",  # set anew, so that there is one
     b"expect",  # the server has answered it
-    b"forwarded",  # says the same as X-Forwarded-*, and could say something else
-    b"x-real-ip",
+    b"content-length",  # set anew, so that there is one
 }
 OURS = (b"x-forwarded-", b"waitroom-", b"sec-websocket-")
 """Beginnings of names that the proxy alone sets."""
@@ -36,6 +37,7 @@ VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 _NO_NAME = re.compile(rb"[^a-z0-9!#$%&'*+.^_`|~-]")
 _NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_CONTROLS = bytes(ord(" ") if _NO_VALUE.match(bytes([i])) else i for i in range(256))
 
 _PLAIN_NAME = bytes(ord("-") if not chr(i).isalnum() else i for i in range(128)) + b"-" * 128
 
@@ -76,33 +78,34 @@ def target_of(scope: Scope) -> str | None:
 
 
 def request_headers(scope: Scope) -> list[tuple[str, str]]:
-    """The headers that the site gets: the visitor's, and what the proxy vouches for."""
+    """The headers that the site gets: the visitor's, and what the proxy vouches for.
+
+    What a visitor says of address, URL and method in the words of a proxy is left out.
+    """
     given: Pairs = [(_plain(name), value) for name, value in scope["headers"]]
     dropped = NOT_PASSED_ON | _named(given)
-    if any(name == b"transfer-encoding" for name, _ in given):
-        dropped |= {b"content-length"}  # one framing only
     kept = [
         (name, value)
         for (name, value), (plain, _) in zip(scope["headers"], given, strict=True)
-        if plain not in dropped
-        and not plain.startswith(OURS)
-        # Another spelling would be a second length to some sites, and was none to the server here.
-        and (plain != b"content-length" or name == plain)
+        if not (plain in dropped or plain.startswith(OURS) or is_hearsay(plain) or _NO_NAME.search(name))
     ]
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    headers = [(b"host", host), *kept, *_vouched(scope, host)]
-    # The client library sends UTF-8; bytes that are something else can't be kept.
-    return [(name.decode("ascii"), value.decode("utf-8", "replace")) for name, value in headers]
+    headers = [(b"host", host), *kept, *_framing(scope), *_vouched(scope, host)]
+    return [(name.decode("ascii"), _sendable(value)) for name, value in headers]
 
 
-def has_body(scope: Scope) -> bool:
-    """Return whether a body follows the request's headers; where nothing says so (HTTP/2), whether one may."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return bool(value.strip(b" 0"))
-        if name == b"transfer-encoding":
-            return True
-    return scope.get("http_version", "1.1") >= "2" and scope["method"] in ("POST", "PUT", "PATCH")
+def _framing(scope: Scope) -> Pairs:
+    """The body's length, where it is known; else it goes on in chunks, or there is none."""
+    length = body_length(scope["headers"]) if scope["type"] == "http" else None
+    return [] if length is None else [(b"content-length", b"%d" % length)]
+
+
+def _sendable(value: bytes) -> str:
+    """What the client library sends of a value: it refuses controls, which some servers let through.
+
+    It sends UTF-8; bytes that are something else can't be kept.
+    """
+    return value.translate(_NO_CONTROLS).strip(OWS).decode("utf-8", "replace")
 
 
 def response_headers(status: int, raw: Iterable[tuple[bytes, bytes]]) -> Pairs:

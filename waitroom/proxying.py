@@ -21,7 +21,8 @@ from yarl import URL
 from waitroom.again import draining_of, vouchers
 from waitroom.answers import Answer, problem
 from waitroom.draining import Draining
-from waitroom.forwarding import are_sound, has_body, request_headers, response_headers, target_of
+from waitroom.forwarding import are_sound, request_headers, response_headers, target_of
+from waitroom.framing import has_body
 from waitroom.sockets import LARGEST_MESSAGE, Line, talk
 
 CONNECT_SECONDS = 10

@@ -15,11 +15,11 @@ from waitroom.decisions import Visitor
 from waitroom.forwarding import (
     HOP_BY_HOP,
     are_sound,
-    has_body,
     request_headers,
     response_headers,
     target_of,
 )
+from waitroom.framing import has_body
 from waitroom.libraries import back_from
 from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 from waitroom.room import WaitingRoom
@@ -102,6 +102,7 @@ def forwarding(data: bytes) -> None:
         if _TOKEN.fullmatch(name)
     ]
     scope: Scope = {
+        "type": "http",
         "scheme": "http",
         "client": ("203.0.113.7", 1),
         "root_path": "/app" * (path[:4] == b"/app"),
