@@ -26,6 +26,7 @@ from tests.gates import DEADLINE_SECONDS, Server, free_port, join, started
 from tests.visits import visitor
 from tests.waiting import until
 from waitroom import cli, demo, status
+from waitroom.embedded_places import names
 from waitroom.errors import EmbeddedError, StoreError, WaitroomError
 from waitroom.settings import Settings, load
 
@@ -191,7 +192,7 @@ def test_workers_of_run_share_one_embedded_store_and_leave_nothing() -> None:
                 until(lambda: inside.get("/").status_code == 200)
         answers = [httpx.get(server.url, timeout=DEADLINE_SECONDS).status_code for _ in range(7)]
         process = psutil.Process(server.process.pid)
-        folder = Path(f"/tmp/waitroom-{os.geteuid()}-{process.pid}")
+        folder = names(process.pid)[0]
         assert folder.exists()
     assert answers == [503] * 7
     soon(lambda: not folder.exists())
@@ -242,7 +243,7 @@ def test_the_demo_shows_a_line_and_leaves_nothing(end: signal.Signals) -> None:
         soon(lambda: f"{server.url}/inside" in server.printed())
         family = descendants(server.process.pid)
         assert any("crowd" in " ".join(process.cmdline()) for process in family)
-        folder = Path(f"/tmp/waitroom-{os.geteuid()}-{server.process.pid}")
+        folder = names(server.process.pid)[0]
         assert folder.exists()
         told = CliRunner().invoke(
             cli.main, ["status", "--room", "demo", "--redis-url", f"unix://{folder}/valkey.sock"]

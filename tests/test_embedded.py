@@ -24,6 +24,7 @@ from tests.waiting import until
 from waitroom import embedded
 from waitroom.embedded import EmbeddedServer, owner_pid, running, share
 from waitroom.embedded_keeper import LOCK, SECRET, SOCKET
+from waitroom.embedded_places import names, opened
 from waitroom.errors import EmbeddedError
 
 # A process of an app: joins the server, says what it got, and stays until its stdin is closed.
@@ -45,6 +46,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="wr-"))
     monkeypatch.setenv("TMPDIR", str(place))
     monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     yield place
     try:
         until(lambda: not list(place.iterdir()))
@@ -105,9 +107,12 @@ class Family:
 class Sharer:
     """A process of an app that shares a server."""
 
+    before: tuple[str, ...] | list[str] = ()
+    """What runs Python."""
+
     def __init__(self, folder: Path | str = "", *how: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SHARER, str(folder), *how],
+            [*self.before, sys.executable, "-c", SHARER, str(folder), *how],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -151,7 +156,7 @@ def test_the_workers_of_an_app_share_one_server(place: Path, method: str) -> Non
 
     assert got == [got[0]] * 4
     url, secret, seen = got[0]
-    assert url == f"unix://{place}/waitroom-{os.geteuid()}-{os.getpid()}/{SOCKET}"
+    assert url == f"unix://{names(os.getpid())[0]}/{SOCKET}"
     assert len(secret) >= 32
     assert {int(pid) for pid in seen} == {worker.pid for worker in workers}
 
@@ -202,7 +207,8 @@ def test_an_app_that_just_exits_leaves_nothing(place: Path) -> None:
 @pytest.mark.usefixtures("measured")
 def test_closing_leaves_nothing(place: Path) -> None:
     server = share()
-    home = place / f"waitroom-{os.geteuid()}-{os.getpid()}"
+    (home,) = place.iterdir()
+    assert home == names(os.getpid())[0]
     assert home / SOCKET in running()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / SECRET).stat().st_mode) == 0o600
@@ -430,7 +436,7 @@ def test_an_app_is_named_by_the_process_its_workers_agree_on() -> None:
 def test_an_owner_names_the_folder(place: Path) -> None:
     nobody = 2**22  # above the highest process id
     with closing(share(owner=nobody)) as server:
-        assert server.url == f"unix://{place}/waitroom-{os.geteuid()}-{nobody}/{SOCKET}"
+        assert server.url == f"unix://{names(nobody)[0]}/{SOCKET}"
 
 
 def test_a_server_is_kept_from_one_worker_to_the_next(place: Path, measured: None) -> None:
@@ -459,7 +465,8 @@ def test_a_long_temporary_path_is_avoided(place: Path, monkeypatch: pytest.Monke
     long = place / ("long" * 20)
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     with closing(share()) as server:
-        assert server.url == f"unix:///tmp/waitroom-{os.geteuid()}-{os.getpid()}/{SOCKET}"
+        assert server.url == f"unix://{names(os.getpid())[0]}/{SOCKET}"
+        assert server.url.startswith("unix:///tmp/waitroom-")
     with pytest.raises(EmbeddedError, match=r"longlong is too long for a socket's path: at most 100 bytes"):
         share(long)
 
@@ -590,7 +597,7 @@ def test_a_server_that_hangs_is_given_up(place: Path, monkeypatch: pytest.Monkey
 
 def test_a_folder_that_is_gone_is_not_taken_for_a_foreign_one(place: Path) -> None:
     """So that whoever comes while the last keeper clears up begins again, with a folder of their own."""
-    with pytest.raises(FileNotFoundError), embedded._opened(place / "gone"):
+    with pytest.raises(FileNotFoundError), opened(place / "gone"):
         raise AssertionError("there is nothing to open")
 
 

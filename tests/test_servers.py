@@ -1,11 +1,9 @@
 """The gate under real servers: sockets, streams, uploads, and methods whose answers have no body."""
 
 import asyncio
-import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +36,7 @@ from tests.gates import (
 from tests.tls import certificate
 from tests.visits import comes_in, cookies, ended_well, is_denied, socket_url, talks, visitor, waits
 from tests.waiting import until
+from waitroom.embedded_places import names
 
 SHOPS = Path(__file__).parent / "frameworks"
 GATED = "app.add_middleware(WaitingRoomMiddleware)"
@@ -262,7 +261,7 @@ def test_a_wrong_setting_ends_the_server_and_is_told(line: str) -> None:
 def test_workers_share_one_embedded_store_which_ends_with_them(line: str, workers: int) -> None:
     """P4: numbers of one line, whichever worker is asked."""
     with serving(f"{line} --workers {workers} tests.sites:starlette_site", capacity=1) as server:
-        home = Path(tempfile.gettempdir(), f"waitroom-{os.geteuid()}-{server.process.pid}")
+        home = names(server.process.pid)[0]
         parent = psutil.Process(server.process.pid)
         until(lambda: len(users(home, parent)) == workers)
         with visitor(server, limits=ONE_EACH) as crowd:

@@ -1,7 +1,6 @@
 """One room, many processes: what holds in each of them holds for all."""
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -15,6 +14,7 @@ import psutil
 
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, ONE_EACH, Server, free_ports, numbers_of, started, uvicorn
+from waitroom.embedded_places import names
 from waitroom.tickets import Pass, Ticket, Tokens
 
 INTERVAL = 1.0
@@ -201,7 +201,7 @@ async def test_one_ticket_claimed_everywhere_at_once_takes_one_slot(store_url: s
 def test_four_workers_share_the_embedded_store_and_nothing_survives_them() -> None:
     """The same line seen by all; after `kill -9` of every process of the app no server is left."""
     with uvicorn("tests.sites:starlette_site", workers=4, capacity=1, window_size=1) as server:
-        folder = Path(f"/tmp/waitroom-{os.geteuid()}-{server.process.pid}")
+        folder = names(server.process.pid)[0]
         with httpx.Client(base_url=server.url, timeout=DEADLINE_SECONDS, limits=ONE_EACH) as client:
             numbers = numbers_of(client, 24)
         assert numbers == sorted(set(numbers)), "each process hands out the next number of one line"

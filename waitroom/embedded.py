@@ -19,17 +19,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 from waitroom import embedded_keeper
 from waitroom.embedded_keeper import LOCK, LOG, SECRET, SOCKET, exclusively, remove
+from waitroom.embedded_places import LONGEST_SOCKET, fits, homes, is_near, names, opened, pick
 from waitroom.errors import EmbeddedError
 
 # The longest wait for a server to answer, in seconds. It takes some 50 ms.
@@ -37,9 +36,6 @@ PATIENCE = 10.0
 
 # How long a server without users is kept while the app's supervisor lives, in seconds: a worker that starts takes some.
 GAP_SECONDS = 60.0
-
-# The longest socket path, in bytes: the smallest limit of the systems it runs on is 104 with its end mark.
-LONGEST_SOCKET = 100
 
 # The keeper runs without site-packages, the user's settings and the environment's.
 ISOLATED = ("-I", "-S")
@@ -95,20 +91,20 @@ class EmbeddedServer:
 def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServer:
     """Join the app's server, starting it if it isn't there. Blocks until it answers: some 0.1 s.
 
-    `owner` is the process id that all workers of the app agree on (see `owner_pid`); it names the folder,
-    unless `folder` does, which must be the server's alone. A server that dies is replaced at the same url by
-    an empty one; if it dies within a second of its start, or its keeper is killed, by the next `share()` or
-    `revive()`.
+    `owner` is the process id that all workers of the app agree on (see `owner_pid`); it names the folder (see
+    `embedded_places`), unless `folder` does, which must be the server's alone. A server that dies is replaced at the
+    same url by an empty one; if it dies within a second of its start, or its keeper is killed, by the next `share()`
+    or `revive()`.
 
     Raises EmbeddedError: no server is installed, it doesn't start, or the folder is not ours alone.
     """
     owner = 0 if folder else owner_pid() if owner is None else owner
-    home = folder.absolute() if folder else _home(owner)
-    if len(os.fsencode(home / SOCKET)) > LONGEST_SOCKET:
+    places = [folder.absolute()] if folder else names(owner)
+    if not fits(places[0]):
         raise EmbeddedError(
-            f"{home} is too long for a socket's path: at most {LONGEST_SOCKET} bytes, choose another"
+            f"{places[0]} is too long for a socket's path: at most {LONGEST_SOCKET} bytes, choose another"
         )
-    lock = _join(home)
+    home, lock = _join(places)
     try:
         supervisor = 0 if owner == os.getpid() else owner
         _await_server(home, supervisor)
@@ -120,13 +116,17 @@ def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServe
 
 
 def running() -> list[Path]:
-    """The sockets of this user's embedded servers that live now, those in a `folder` of their own aside."""
+    """The sockets of this user's embedded servers that live now, those in a `folder` of their own aside.
+
+    Those of other process namespaces, as of containers that share the folder, only where this one has none.
+    """
     found = []
-    for home in _homes():
-        with suppress(FileNotFoundError, EmbeddedError), _opened(home):
+    for home in homes():
+        with suppress(FileNotFoundError, EmbeddedError), opened(home):
             if _ask(home, b"PING"):
-                found.append(home / SOCKET)
-    return found
+                found.append(home)
+    near = [home for home in found if is_near(home)]
+    return [home / SOCKET for home in near or found]
 
 
 def owner_pid(server_software: str | None = None) -> int:
@@ -141,51 +141,15 @@ def owner_pid(server_software: str | None = None) -> int:
     return os.getpid()
 
 
-def _home(owner: int) -> Path:
-    name = f"waitroom-{os.geteuid()}-{owner}"
-    home = Path(tempfile.gettempdir(), name).absolute()
-    return home if len(os.fsencode(home / SOCKET)) <= LONGEST_SOCKET else Path("/tmp", name)  # noqa: S108
-
-
-def _homes() -> list[Path]:
-    """The folders that look like embedded servers of this user's, living or left behind."""
-    parents = {Path(tempfile.gettempdir()).absolute(), Path("/tmp")}  # noqa: S108
-    return sorted(home for parent in parents for home in parent.glob(f"waitroom-{os.geteuid()}-*"))
-
-
-def _join(home: Path) -> int:
-    """Make the folder where it is missing, and take its lock shared. Returns the open folder."""
+def _join(places: list[Path]) -> tuple[Path, int]:
+    """Find the app's folder, or make it, and take its lock shared. Returns both, the folder open."""
     while True:
-        try:
-            home.mkdir(0o700)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise EmbeddedError(f"cannot make {home} for the embedded server: {error.strerror}") from None
+        home = pick(places)
         # Where the keeper of the last users is just removing it, the folder may go at any step: begin again.
-        with suppress(FileNotFoundError), _opened(home) as folder:
+        with suppress(FileNotFoundError), opened(home) as folder:
             fcntl.flock(folder, fcntl.LOCK_SH)
             if _is_at(folder, home):
-                return fcntl.fcntl(folder, fcntl.F_DUPFD_CLOEXEC, 0)
-
-
-@contextmanager
-def _opened(home: Path) -> Iterator[int]:
-    """Open the folder. Raises EmbeddedError unless it is a real one of this user's, closed to all others."""
-    refused = EmbeddedError(f"{home} is not a folder of this user's with mode 0700: remove or rename it")
-    try:
-        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        raise refused from None
-    try:
-        info = os.fstat(folder)
-        if info.st_uid != os.geteuid() or info.st_mode & 0o777 != 0o700:
-            raise refused
-        yield folder
-    finally:
-        os.close(folder)
+                return home, fcntl.fcntl(folder, fcntl.F_DUPFD_CLOEXEC, 0)
 
 
 def _is_at(folder: int, home: Path) -> bool:
@@ -229,7 +193,7 @@ def _start_keeper(home: Path, lock: int, supervisor: int) -> None:
     """Start a keeper and hand it its lock. Returns when it runs; its server takes a moment longer."""
     server = _binary()
     _clear_place(home)
-    for other in _homes():
+    for other in homes():
         _sweep(other)
     log = os.open(home / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
@@ -278,7 +242,7 @@ def _clear_place(home: Path) -> None:
 
 def _sweep(home: Path) -> None:
     """Remove a folder that nobody uses or keeps, as is left when a keeper is killed."""
-    with suppress(FileNotFoundError, EmbeddedError), _opened(home) as folder:
+    with suppress(FileNotFoundError, EmbeddedError), opened(home) as folder:
         if not exclusively(folder) or not _is_at(folder, home):
             return
         lock = _keepers_place(home)

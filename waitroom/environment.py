@@ -68,3 +68,8 @@ def named_proxies() -> str | None:
 def server_software() -> str | None:
     """What gunicorn tells its workers about itself, which is how they know that they are siblings."""
     return os.environ.get("SERVER_SOFTWARE")
+
+
+def runtime_folder() -> str | None:
+    """The folder that the system's session gives its user alone, where there is one."""
+    return os.environ.get("XDG_RUNTIME_DIR")
