@@ -9,13 +9,12 @@ each. Some servers tell `/SALE` from `/sale`, some don't, so both readings count
 round the room that it is really in.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from waitroom.paths import Paths, exact_readings, matcher, readings, specificity
-
-Matched = list[tuple["Rule", re.Pattern[str]]]
+from waitroom.paths import Paths, ranking, specificity
+from waitroom.readings import Readings, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,15 @@ class Rule:
     excludes: bool = False
 
 
+class Judgement(NamedTuple):
+    """What becomes of one path, by the rooms' places in the list."""
+
+    rooms: Sequence[int]
+    """Those that have to admit a request for it: none, nearly always one, or several."""
+    owners: Set[int]
+    """Those that it lies in, whether it is gated there or excluded."""
+
+
 class Areas:
     """The paths of several rooms, each given by what it protects and what it excludes."""
 
@@ -35,47 +43,41 @@ class Areas:
         self._exclude = [exclude for _, exclude in rooms]
         rules = [Rule(room, pattern) for room, (protect, _) in enumerate(rooms) for pattern in protect]
         rules.sort(key=lambda rule: specificity(rule.pattern), reverse=True)
-        self._folded = [(rule, matcher(rule.pattern)) for rule in rules]
-        self._exact = [(rule, matcher(rule.pattern, exact=True)) for rule in rules]
+        self._rules = rules
+        self._folded = ranking(rule.pattern for rule in rules)
+        self._exact = ranking((rule.pattern for rule in rules), exact=True)
+        self._first = {rule.room: rule for rule in reversed(rules)}
+
+    def judge(self, path: str, sent: str | None = None) -> Judgement:
+        """Judge a path (`scope["path"]` minus its root path), and the same as it was sent, where that differs."""
+        if len(self._rooms) == 1:
+            return Judgement((0,) if self._rooms[0].gated(path, sent) else (), {0})
+        found = read(path, sent)
+        owners = {rule.room for rule in self._owners(found)}
+        if found.folded is None:
+            return Judgement(sorted(owners), owners)
+        return Judgement([at for at in sorted(owners) if not self._rooms[at].excludes(found)], owners)
 
     def rooms_of(self, path: str) -> tuple[int, ...]:
-        """The rooms that have to admit a request for the path: none, nearly always one, or several."""
-        if len(self._rooms) == 1:
-            return (0,) if self._rooms[0].gated(path) else ()
-        rules, found = self._rules(path)
-        rooms = {rule.room for rule in rules}
-        return tuple(room for room in sorted(rooms) if found is None or not self._excludes(room, path, found))
-
-    def owners_of(self, path: str) -> set[int]:
-        """The rooms that a path lies in, whether it is gated there or excluded."""
-        return {rule.room for rule in self._rules(path)[0]}
+        """The rooms that have to admit a request for the path."""
+        return tuple(self.judge(path).rooms)
 
     def rules_of(self, path: str) -> list[Rule]:
-        """The rules by which `rooms_of` judges a path, for people; empty where no room has it."""
-        rules, found = self._rules(path)
-        told = {rule if found is None else self._exclusion(path, found, rule) for rule in rules}
+        """The rules by which `judge` decides, for people; empty where no room has the path."""
+        found = read(path)
+        told = {self._exclusion(found, rule) for rule in self._owners(found)}
         return sorted(told, key=lambda rule: (rule.room, rule.pattern))
 
-    def _rules(self, path: str) -> tuple[set[Rule], set[str] | None]:
-        """The rules that have the path's readings, and these; where nobody is certain of them every room's."""
-        found, exact = readings(path), exact_readings(path)
-        if found is None or exact is None:
-            gating = (at for at, paths in enumerate(self._rooms) if paths.gated(path))
-            return {next(rule for rule, _ in self._folded if rule.room == at) for at in gating}, None
-        return _owners(found, self._folded) | _owners(exact, self._exact), found
+    def _owners(self, found: Readings) -> Iterable[Rule]:
+        """The rules that have the path's readings; where nobody is certain of them every room's narrowest."""
+        if found.folded is None or found.exact is None:
+            return self._first.values()
+        matches = [*map(self._folded.fullmatch, found.folded), *map(self._exact.fullmatch, found.exact)]
+        return {self._rules[match.lastindex - 1] for match in matches if match and match.lastindex}
 
-    def _excludes(self, room: int, path: str, found: set[str]) -> bool:
-        return self._rooms[room].excludes(path, found)
-
-    def _exclusion(self, path: str, found: set[str], rule: Rule) -> Rule:
-        if not self._excludes(rule.room, path, found):
+    def _exclusion(self, found: Readings, rule: Rule) -> Rule:
+        if found.folded is None or not self._rooms[rule.room].excludes(found):
             return rule
         exclude = self._exclude[rule.room]
-        alone = (pattern for pattern in exclude if Paths((), (pattern,)).excludes(path, found))
+        alone = (pattern for pattern in exclude if Paths((), (pattern,)).excludes(found))
         return Rule(rule.room, next(alone, ",".join(exclude)), True)
-
-
-def _owners(found: Iterable[str], rules: Matched) -> set[Rule]:
-    """The most specific rule for each reading that has one."""
-    owners = (next((rule for rule, match in rules if match.fullmatch(form)), None) for form in found)
-    return {rule for rule in owners if rule}

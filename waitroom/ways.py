@@ -51,8 +51,8 @@ class Ways(Generic[Room]):
     def _way(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
         if path.startswith(self._prefix):
             return Way(path[len(self._prefix) - 1 :], (), ())
-        rooms = set(self._areas.rooms_of(path))
-        if sent := as_sent(raw_path):
-            rooms.update(self._areas.rooms_of(strip_root(sent, root_path)))
-        owners = (len(self._rooms) > 1 and self._areas.owners_of(path)) or range(len(self._rooms))
-        return Way(None, [self._rooms[at] for at in sorted(rooms)], [self._rooms[at] for at in owners])
+        sent = as_sent(raw_path)
+        rooms, owners = self._areas.judge(path, sent if sent is None else strip_root(sent, root_path))
+        # Where nobody's path it is, nobody knows whose visitors the site may release there.
+        everybody = range(len(self._rooms))
+        return Way(None, [self._rooms[at] for at in rooms], [self._rooms[at] for at in owners or everybody])
