@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate simulate-faults scale mutants faults-under-load audit screenshots bench bench-compare bench-micro model readme docs dist lock clean
+.PHONY: help demo test lint types imports tests fuzz fuzz-bytes fuzz-paths simulate simulate-faults scale mutants faults-under-load audit screenshots bench bench-compare bench-micro bench-paths model readme docs dist lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-compare: $(VENV)/.dev ## two runs of `make bench JSON=…`, A and B: what 
 
 bench-micro: $(VENV)/.dev ## the pure parts on their own
 	$(BIN)/python -m pytest -o addopts= benchmarks/micro --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+
+bench-paths: $(VENV)/.dev ## the paths that cost most, looked for from a SEED, beside plain ones of the same length
+	$(BIN)/python -m benchmarks.paths $(if $(SEED),--seed $(SEED))
 
 readme: $(VENV)/.dev ## write the tables of settings in the README and the documentation from the code
 	$(BIN)/python -m tests.settings_table README.md docs/settings.md

@@ -55,7 +55,7 @@ def test_the_most_specific_rule_decides_and_its_rooms_exclusions_alone(path: str
         ("/x;/../sale/hook", {SHOP, SALE, VIP}),
         ("/sale%2fvip", {SHOP, VIP}),
         ("//h/sale/vip", {SHOP, VIP}),
-        ("/A" * 2000, {SHOP, SALE, VIP}),
+        ("/A//" * 2000, {SHOP, SALE, VIP}),
         ("/a%u0041", {SHOP, SALE, VIP}),
         ("/SALE/shoes", {SHOP, SALE}),
         ("/\u017fale/shoes", {SHOP, SALE}),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from waitroom.paths import Paths, ranking, specificity
-from waitroom.readings import Readings, read
+from waitroom.readings import Readings, Sent, read, unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Areas:
         self._exact = ranking((rule.pattern for rule in rules), exact=True)
         self._first = {rule.room: rule for rule in reversed(rules)}
 
-    def judge(self, path: str, sent: str | None = None) -> Judgement:
+    def judge(self, path: str, sent: Sent = unsent) -> Judgement:
         """Judge a path (`scope["path"]` minus its root path), and the same as it was sent, where that differs."""
         if len(self._rooms) == 1:
             return Judgement((0,) if self._rooms[0].gated(path, sent) else (), {0})

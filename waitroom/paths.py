@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from waitroom.errors import SettingsError
-from waitroom.readings import Readings, fold, is_below, is_plain, lies_below, normalise, read
+from waitroom.readings import Readings, Sent, fold, is_below, is_plain, lies_below, normalise, read, unsent
 
-MOST_ESCAPES = 200
+MOST_ESCAPES = 128
 """In a path as it was sent, where what is behind may look for folders before it decodes."""
 NOBODYS = "*"
 """What no request for a page has as its path."""
-_STRUCTURE = re.compile(rb"%(?=2[ef]|5c)", re.IGNORECASE)
 _BARRED = re.compile(r"[?#;\\]|[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
 
@@ -40,15 +39,15 @@ class Paths:
         self._excluded_as_written = _matcher(exclude)
         self._excluded = _matcher(map(fold, exclude))
 
-    def gated(self, path: str, sent: str | None = None) -> bool:
-        """Whether a request for the path needs a pass: `scope["path"]` minus its root path, and `as_sent`.
+    def gated(self, path: str, sent: Sent = unsent) -> bool:
+        """Whether a request for the path needs a pass: `scope["path"]` minus its root path, or as it was sent.
 
         Takes time in proportion to the path's length and never raises, whatever the text.
         """
         excluded = self._excluded_as_written.fullmatch(path) is not None
         if self._everything and not excluded:
             return True
-        if sent is None and is_plain(path):
+        if sent is unsent and is_plain(path):
             return not excluded and self._protected.fullmatch(path) is not None
         found = read(path, sent)
         if found.folded is None:
@@ -93,7 +92,9 @@ def as_sent(raw_path: bytes) -> str | None:
         return None
     if raw_path.count(b"%") > MOST_ESCAPES:
         return NOBODYS
-    return unquote_to_bytes(_STRUCTURE.sub(b"%25", raw_path)).decode("utf-8", "replace")
+    for kept in (b"2f", b"2F", b"2e", b"2E", b"5c", b"5C"):
+        raw_path = raw_path.replace(b"%" + kept, b"%25" + kept)
+    return unquote_to_bytes(raw_path).decode("utf-8", "replace")
 
 
 def ranking(patterns: Iterable[str], exact: bool = False) -> re.Pattern[str]:

@@ -2,29 +2,34 @@
 
 One path has many spellings, and which of them lead to the same page depends on what stands behind the gate. So
 each step, from decoding to resolving `..`, is taken or left out, in any order, and what comes out is found once
-for a request. Whoever sends a path chooses how much there is to find: no more is done than `MOST_WORK`. Where that is not
-enough, or where nobody could be certain, nothing is known of the path, and every room has to take it for its own.
+for a request. Whoever sends a path chooses how much there is to find: no more is done than `MOST_WORK`. Where that
+is not enough, or where nobody could be certain, nothing is known of the path, and every room takes it for its own.
 """
 
 import re
 from collections.abc import Callable, Set
+from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import is_normalized, normalize
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 MOST_ROUNDS = 3
 """How often a path may be encoded beyond what the server has decoded already; no site's link is so more often."""
 LONGEST_SPELLING = 512
 """Characters of the longest path that is read in other spellings than in other letters of the same."""
-MOST_WORK = 360
+LONGEST_LETTERS = 256
+"""The same where not all of them are ASCII: each of these takes longer."""
+MOST_WORK = 240
 """What is done for one path, in some tenths of a microsecond: see `_weight`."""
 
 Step = Callable[[str], str]
+Sent = Callable[[], str | None]
 
 _PLAIN = re.compile(r"/[a-z0-9_~!$&'()*+,=:@./-]*")
 _UNSURE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 """Control characters: some servers end the path there, some leave them out. And bytes that were not UTF-8: they may
 be letters, slashes or dots in another encoding."""
+_ESCAPES = re.compile("(?:%[0-9a-f]{2})+", re.IGNORECASE)
 _UNICODE_ESCAPE = re.compile("%u[0-9a-f]{4}", re.IGNORECASE)
 """Some servers know it and most don't."""
 _ODD_SEGMENT = re.compile(r"/(?!\.{1,2}(?:/|\Z))[. ]++(?:/|\Z)")
@@ -55,20 +60,23 @@ class Readings(NamedTuple):
     """What it took to find them."""
 
 
-def read(path: str, sent: str | None = None) -> Readings:
-    """Find every way to read a path, and the same path as it was `sent` where that differs; None for both are alike.
+def unsent() -> None:
+    """Say of a path that it is read as the server has decoded it, and in no other way."""
+
+
+def read(path: str, sent: Sent = unsent) -> Readings:
+    """Find every way to read a path, and the same path as it was sent: `sent` is asked for it, and returns None where
+    that makes no difference.
 
     Takes time in proportion to the path's length, and no more than a path of `LONGEST_SPELLING` where more than its
     letters could be read in another way. Never raises, whatever the text.
     """
-    if sent is None:
+    if (as_sent := sent()) is None:
         if is_plain(path):
             return Readings((path,), {path}, {path})
         if (folded := _same_but_letters(path)) is not None:
             return Readings((path,), {folded}, {path})
-        written: tuple[str, ...] = (path,)
-    else:
-        written = (path, sent)
+    written = (path,) if as_sent is None else (path, as_sent)
     search = _Search()
     try:
         exact = search.exact(written)
@@ -79,7 +87,7 @@ def read(path: str, sent: str | None = None) -> Readings:
 
 def is_plain(path: str) -> bool:
     """Whether no step changes the path, so that all servers read it alike: true of most, and quick to see."""
-    return _PLAIN.fullmatch(path) is not None and "//" not in path and "./" not in path and path[-1] != "."
+    return "//" not in path and "./" not in path and path[-1:] != "." and _PLAIN.fullmatch(path) is not None
 
 
 def fold(text: str) -> str:
@@ -94,7 +102,9 @@ def fold(text: str) -> str:
     if not is_normalized("NFKD", text):
         # What stands between two characters keeps their marks apart.
         apart = "\0" not in text
-        text = normalize("NFKD", "\0".join(text)).replace("\0", "") if apart else "".join(map(_compatible, text))
+        text = (
+            normalize("NFKD", "\0".join(text)).replace("\0", "") if apart else "".join(map(_compatible, text))
+        )
     return text.casefold()
 
 
@@ -108,7 +118,7 @@ def normalise(path: str) -> str:
     for _ in range(MOST_ROUNDS):
         if "%" not in path:
             break
-        path = _turn(fold(unquote(path)))
+        path = _turn(fold(_unquote(path)))
     return _resolve(_collapse(_trim(_PARAMETERS.sub("", path))))
 
 
@@ -116,11 +126,12 @@ def lies_below(path: str, root: str) -> bool | None:
     """Whether the most lenient server finds a path below a root; None where that is too much to find out."""
     if is_plain(path):
         return is_below(path, normalise(root))
-    if _is_long(path):
-        return None
     if (folded := _same_but_letters(path)) is None:
-        work = _weight(path) + (0 if path.isascii() else len(path) // 2)
-        if len(path) > LONGEST_SPELLING or work > MOST_WORK // 4:
+        if len(path) > LONGEST_SPELLING or _is_unsure(path):
+            return None
+        letters = _letters(path)
+        work = (_weight(path) + letters) * (MOST_ROUNDS + 1 if letters or "%" in path else 1)
+        if work > MOST_WORK // 2:
             return None
         folded = normalise(path)
     return is_below(folded, normalise(root))
@@ -131,21 +142,27 @@ def is_below(path: str, root: str) -> bool:
     return path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/")
 
 
+@lru_cache(2)  # one request's: it may be asked for its place below the root, and for its readings
 def _same_but_letters(path: str) -> str | None:
     """The path folded, where no other step changes it: true of most, and quick to see; else None."""
-    if path[:1] != "/" or _is_long(path):
+    if path[:1] != "/" or _has_signs(path) or _letters(path) > LONGEST_SPELLING:
         return None
     folded = fold(path)
-    if "%" in folded or "//" in folded or "./" in folded or " /" in folded or folded[-1] in ". ":
-        return None
-    if ";" in folded or "?" in folded or "#" in folded or "\\" in folded:
-        return None
-    return None if _is_unsure(folded) else folded
+    return None if not path.isascii() and _has_signs(folded) else folded
 
 
-def _is_long(path: str) -> bool:
-    """Whether it takes long just to fold a path."""
-    return not path.isascii() and len(path) + 17 * path.count(_LONGEST_LETTER) > LONGEST_SPELLING
+def _has_signs(path: str) -> bool:
+    """Whether there is something in a path that a step may change, or that is a doubt."""
+    if "%" in path or "//" in path or "./" in path or " /" in path or path[-1] in ". ":
+        return True
+    return ";" in path or "?" in path or "#" in path or "\\" in path or _is_unsure(path)
+
+
+def _letters(path: str) -> int:
+    """How many characters it takes long to fold, those twice that are more work; none where all are ASCII."""
+    if path.isascii():
+        return 0
+    return len(path) * (1 if path.isprintable() else 2) + 17 * path.count(_LONGEST_LETTER)
 
 
 class _UncertainError(Exception):
@@ -185,7 +202,7 @@ class _Search:
 
     def _add(self, form: str, rounds: int) -> None:
         if form not in self._rounds:
-            if len(form) > LONGEST_SPELLING or form[0] != "/" or _is_long(form):
+            if len(form) > LONGEST_SPELLING or form[0] != "/" or _letters(form) > LONGEST_LETTERS:
                 raise _UncertainError
             self._rounds[form] = rounds
             self._forms.append(form)
@@ -196,7 +213,7 @@ class _Search:
             raise _UncertainError
 
     def _fold(self, form: str) -> None:
-        self._spend(len(form))
+        self._spend(_letters(form))
         folded = fold(form)
         self._folded.add(folded)
         for made in (_visible(form), folded):
@@ -217,8 +234,8 @@ class _Search:
                 self._add(step(form), rounds)
 
     def _decode(self, form: str, rounds: int, weight: int) -> None:
-        self._spend(weight)
-        if (decoded := unquote(form)) == form:
+        self._spend(weight if form.isascii() else weight + 8 * form.count("%"))
+        if (decoded := _unquote(form)) == form:
             return
         # With `..` beside escapes it also matters which is looked at first; no honest link has both.
         if rounds == MOST_ROUNDS or "/.." in form:
@@ -228,7 +245,7 @@ class _Search:
 
 def _weight(form: str) -> int:
     """How much work it is to take one step: what steps look at one by one are escapes and segments."""
-    return 8 + len(form) // 64 + form.count("/") + 2 * form.count("%")
+    return 8 + len(form) // 64 + form.count("/") + form.count("\\") + 2 * form.count("%")
 
 
 def _is_doubtful(form: str) -> bool:
@@ -245,6 +262,15 @@ def _is_doubtful(form: str) -> bool:
 
 def _is_unsure(form: str) -> bool:
     return (not form.isprintable() or "\ufffd" in form) and _UNSURE.search(form) is not None
+
+
+def _unquote(form: str) -> str:
+    """Decode as `unquote` does, which takes long where letters of ASCII and others take turns."""
+    return unquote(form) if form.isascii() else _ESCAPES.sub(_decoded, form)
+
+
+def _decoded(escapes: re.Match[str]) -> str:
+    return unquote_to_bytes(escapes[0]).decode("utf-8", "replace")
 
 
 def _visible(text: str) -> str:

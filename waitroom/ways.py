@@ -1,11 +1,13 @@
 """Which way a request goes by its path: to the gate's own routes, through the gates of some rooms, or past them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from waitroom.areas import Areas
 from waitroom.cookies import Scope
 from waitroom.paths import as_sent, strip_root
+from waitroom.readings import unsent
 
 MOST_KEPT = 4096
 """Paths whose way is remembered, for the next who ask for them."""
@@ -38,21 +40,29 @@ class Ways(Generic[Room]):
     def of(self, scope: Scope) -> Way[Room]:
         """Tell the way of a request's path; all spellings of a path are looked at, once."""
         asked = scope["path"], scope.get("raw_path") or b"", scope.get("root_path", "")
-        return self._kept.get(asked) or self._find(*asked)
+        return self._kept.get(asked) or self._keep(*asked)
 
-    def _find(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
-        way = self._way(strip_root(path, root_path), raw_path, root_path)
+    def _keep(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
+        way = self.find(path, raw_path, root_path)
         if len(path) + len(raw_path) + len(root_path) <= LONGEST_KEPT:
             if len(self._kept) >= MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[path, raw_path, root_path] = way
         return way
 
-    def _way(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
+    def find(self, path: str, raw_path: bytes, root_path: str) -> Way[Room]:
+        """Find the way of a path that is not remembered."""
+        path = strip_root(path, root_path)
         if path.startswith(self._prefix):
             return Way(path[len(self._prefix) - 1 :], (), ())
-        sent = as_sent(raw_path)
-        rooms, owners = self._areas.judge(path, sent if sent is None else strip_root(sent, root_path))
+        sent = partial(_sent, raw_path, root_path) if b"%" in raw_path else unsent
+        rooms, owners = self._areas.judge(path, sent)
         # Where nobody's path it is, nobody knows whose visitors the site may release there.
         everybody = range(len(self._rooms))
         return Way(None, [self._rooms[at] for at in rooms], [self._rooms[at] for at in owners or everybody])
+
+
+def _sent(raw_path: bytes, root_path: str) -> str | None:
+    """Give the path below its root with what a server behind may decode late; None where there is nothing such."""
+    sent = as_sent(raw_path)
+    return sent if sent is None else strip_root(sent, root_path)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.micro.timing import Benchmark
+from benchmarks.paths import ROOMS, asked, plain, repeated, ways
 from benchmarks.servers import SECRET
 from benchmarks.visitors import among_others, others
 from waitroom.areas import Areas
@@ -52,3 +53,14 @@ def test_cookie_taken_off(benchmark: Benchmark) -> None:
     stripper = Stripper([Cookies(SETTINGS)])
     stripped = benchmark(stripper.strip, scope(among_others("waitroom-shop", TOKEN))["headers"])
     assert TOKEN not in str(stripped)
+
+
+@pytest.mark.parametrize("rooms", ROOMS)
+@pytest.mark.parametrize("length", [100, 500, 8000])
+@pytest.mark.parametrize(
+    "beginning", ["plain", "/é%252f\u200b", "/.%20/%2e%2e%2e", "/%5c.%5c%5c", "/a//b/../ガ;c"]
+)
+def test_worst_paths(benchmark: Benchmark, rooms: int, length: int, beginning: str) -> None:
+    scope = asked(plain(length) if beginning == "plain" else repeated(beginning, length))
+    found = ways(rooms)
+    assert benchmark(lambda: found.find(**scope)).route is None
