@@ -150,7 +150,7 @@ def test_a_store_that_hangs_is_given_up(room: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".example", "a%00b", "b..c"])
 def test_a_host_that_cannot_be_looked_up_is_told(host: str, room: str) -> None:
-    done = within("check", "/", *on(f"redis://{host}", room))
+    done = within("check", "/", "--redis-url", f"redis://{host}", "--room", room, WAITROOM_SECRET=GOOD)
     assert (done.returncode, done.stderr) == (2, "")
     assert "a host is no name that can be looked up" in done.stdout
 

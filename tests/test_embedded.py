@@ -56,8 +56,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keepers start with site-packages, which is how coverage gets into them."""
+    """Keepers start with site-packages and the environment, which is how coverage gets into them."""
     monkeypatch.setattr(embedded, "ISOLATED", ())
+    monkeypatch.setattr(embedded, "bare", lambda: dict(os.environ))
 
 
 def client(server: EmbeddedServer | str) -> "closing[Redis]":
@@ -258,6 +259,34 @@ def test_it_listens_on_no_port_and_keeps_nothing_on_disk(place: Path) -> None:
         settings = redis.config_get("port", "save", "appendonly", "maxmemory-policy")
         assert settings == {"port": "0", "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
         assert {path.name for path in (place / "app").iterdir()} == {SOCKET, SECRET, LOCK, "server.log"}
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    words = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(word.split("=", 1) for word in words if word)
+
+
+def test_nothing_of_the_apps_environment_is_in_that_of_its_server(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = (
+        "WAITROOM_SECRET",
+        "WAITROOM_REDIS_URL",
+        "_WAITROOM_HANDED_DOWN",
+        "DATABASE_URL",
+        "LD_SDK_KEY",
+        "LANGFUSE_KEY",
+    )
+    for name in secrets:
+        monkeypatch.setenv(name, "hush")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/where/libraries/are")
+    with closing(share(place / "app")) as server:
+        family = Family(server.url)
+        for pid in (family.keeper, family.watcher, family.server):
+            found = environment_of(pid)
+            # The server writes its title over it.
+            assert found.pop("LD_LIBRARY_PATH", None) == "/where/libraries/are" or pid == family.server
+            assert set(found) <= {"LANG", "LC_ALL", "LC_CTYPE", "LD_PRELOAD"}, found
 
 
 def test_signals_to_the_app_and_all_it_started_end_nobody_inside(place: Path) -> None:

@@ -254,7 +254,7 @@ def test_rooms_by_variables_run_behind_a_real_server(store_url: str, room: str) 
 
 def test_rooms_by_flags(store_url: str) -> None:
     wrong = waitroom(
-        "run", "tests.sites:site", "--redis-url", store_url, "--secret", SECRET, "--rooms", "sale"
+        "run", "tests.sites:site", "--redis-url", store_url, "--rooms", "sale", WAITROOM_SECRET=SECRET
     )
     assert (wrong.returncode, wrong.stderr) == (
         2,

@@ -1,5 +1,6 @@
 """What is said where the URL and the server don't fit: one line that names it and what to do."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -304,7 +305,12 @@ def test_files_that_will_not_do_are_told_by_the_settings(tmp_path: Path) -> None
 def test_the_command_line_ends_with_3(single: str) -> None:
     command = [sys.executable, "-m", "waitroom", "serve", "--redis-url", f"redis+cluster://{single}"]
     done = subprocess.run(
-        [*command, "--secret", SECRET], capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**os.environ, "WAITROOM_SECRET": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 3
     assert done.stderr.startswith(

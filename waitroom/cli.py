@@ -26,6 +26,7 @@ from waitroom.embedded import share
 from waitroom.environment import hand_down, named_proxies, room_and_setting
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.forwarding import check_upstream
+from waitroom.process_list import warn_of_secrets
 from waitroom.rooms import load_rooms
 from waitroom.settings import Settings
 from waitroom.status import find_rooms, read_rooms, table
@@ -193,6 +194,7 @@ def serve(**flags: Any) -> None:
 
 def _serve(factory: str, target: str, flags: dict[str, Any], service: bool = False, **more: Any) -> None:
     ours = {name: flags.pop(name) for name in (*Settings.model_fields, "rooms")}
+    warn_of_secrets(ours)
     if flags["loop"] == "uvloop" and find_spec("uvloop") is None:
         _fail(
             WaitroomError("--loop uvloop needs uvloop: pip install uvloop; or leave --loop out"),
@@ -242,6 +244,7 @@ def demo(host: str, port: int, seed: int) -> None:
 @setting_flags("redis_url", "room")
 def status(as_json: bool, watch: bool, **flags: Any) -> None:
     """Look at rooms without touching them; with `--room`, at that one alone."""
+    warn_of_secrets(flags)
     only = flags.pop("room")
     # Looking needs no signing key, but real stores ask for one in the settings; nor does it need paths.
     rooms = _rooms({"secret": secrets.token_urlsafe(32), **flags}, service=True)
@@ -296,6 +299,7 @@ def check(
     **flags: Any,
 ) -> None:
     """Find out before visitors do."""
+    warn_of_secrets(flags)
     try:
         rooms = load_rooms(**_given(flags), service=service)
     except SettingsError as error:

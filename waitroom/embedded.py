@@ -29,6 +29,7 @@ from urllib.parse import quote
 from waitroom import embedded_keeper
 from waitroom.embedded_keeper import LOCK, LOG, SECRET, SOCKET, exclusively, remove
 from waitroom.embedded_places import LONGEST_SOCKET, fits, homes, is_near, names, opened, pick
+from waitroom.environment import bare
 from waitroom.errors import EmbeddedError
 
 # The longest wait for a server to answer, in seconds. It takes some 50 ms.
@@ -206,6 +207,7 @@ def _start_keeper(home: Path, lock: int, supervisor: int) -> None:
             stdout=log,
             stderr=log,
             cwd="/",
+            env=bare(),
             umask=0o077,
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C must not end it before the app has shut down

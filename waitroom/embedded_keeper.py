@@ -68,8 +68,8 @@ def keep(folder: str, server: str, lock: int, owner: int, gap: float) -> None:
         fcntl.flock(users, fcntl.LOCK_EX)
 
     def serve() -> None:
-        # An unknown locale in the app's environment would stop it.
-        os.execve(server, command(folder, server), {"LC_ALL": "C"})  # noqa: S606
+        # The environment is bare but for where libraries are; an unknown locale in it would stop the server.
+        os.execve(server, command(folder, server), {**os.environ, "LC_ALL": "C"})  # noqa: S606
 
     def start(work: Callable[[], None]) -> None:
         children[_fork(work)] = work, time.monotonic()

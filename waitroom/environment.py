@@ -11,6 +11,15 @@ ROOMS = f"{PREFIX}ROOMS__"
 """In front of `<NAME>__<SETTING>`: one setting of one further room."""
 HANDED_DOWN = "_WAITROOM_HANDED_DOWN"
 """Not a setting: how the command line tells its workers what it was given."""
+NEEDED = frozenset(
+    (
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "NIX_LD", "NIX_LD_LIBRARY_PATH", "GLIBC_TUNABLES"),
+        *("DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH", "DYLD_INSERT_LIBRARIES"),
+        *("LANG", "LC_ALL", "LC_CTYPE", "__PYVENV_LAUNCHER__"),
+    )
+)
+"""Without these a program may not start: where its libraries are, and how names of files are written. By their whole
+names, as `LD_SDK_KEY` is somebody's secret."""
 
 
 def our_variables() -> list[str]:
@@ -55,8 +64,11 @@ def hand_down(target: str, flags: dict[str, Any]) -> None:
 
 
 def handed_down() -> tuple[str, dict[str, Any]]:
-    """What the command line was given: an import string, or for the proxy its address and timeout; and the flags."""
-    target, flags = json.loads(os.environ[HANDED_DOWN])
+    """What the command line was given: an import string, or for the proxy its address and timeout; and the flags.
+
+    Once in each process: it may hold secrets, and the programs that the site starts have no use for them.
+    """
+    target, flags = json.loads(os.environ.pop(HANDED_DOWN))
     return target, flags
 
 
@@ -73,3 +85,8 @@ def server_software() -> str | None:
 def runtime_folder() -> str | None:
     """The folder that the system's session gives its user alone, where there is one."""
     return os.environ.get("XDG_RUNTIME_DIR")
+
+
+def bare() -> dict[str, str]:
+    """The environment for a process of ours that needs none: no settings, and none of the site's secrets."""
+    return {name: value for name, value in os.environ.items() if name in NEEDED}

@@ -69,6 +69,14 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
+def has_password(url: str) -> bool:
+    """Return whether a store's URL, sound or not, has a password in it."""
+    place, _, query = url.partition("?")
+    credentials, _, _ = place.partition("://")[2].rpartition("@")
+    named = any("password" in name for name, _ in parse_qsl(query))
+    return ":" in credentials or named
+
+
 def parse(url: str) -> StoreUrl:
     """Take a store's URL apart; raises StoreUrlError."""
     scheme, found, rest = url.partition("://")
