@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from benchmarks.paths import (
 )
 from waitroom.paths import MOST_ESCAPES, NOBODYS, as_sent
 from waitroom.readings import LONGEST_LETTERS, LONGEST_SPELLING, MOST_WORK, read
+from waitroom.refresh import LONGEST, refresh
+from waitroom.refresh import plain as plain_url
 from waitroom.ways import Ways
 
 MOST_CALLS = 800
@@ -32,18 +35,23 @@ of_rooms = pytest.mark.parametrize("rooms", ROOMS)
 
 
 def calls(found: Ways[int], scope: dict[str, Any]) -> int:
-    """Count what is called to see which way a request goes: functions of Python's and of the libraries in C."""
+    """Count what is called to see which way a request goes."""
+    found._kept.clear()
+    return calls_of(partial(found.of, scope))
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    """Count what is called: functions of Python's and of the libraries in C."""
     count = 0
 
     def note(frame: object, event: str, argument: object) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
-    found._kept.clear()
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        found.of(scope)
+        action()
     finally:
         sys.setprofile(before)
     return count
@@ -128,6 +136,18 @@ def test_a_long_path_that_a_site_gives_out_stays_in_its_one_room(target: str, ro
     found = FOUND[2]["/*"]
     assert found.of(asked(root_path + target, root_path=root_path)).rooms == [0]
     assert found.of(asked(f"{root_path}/sale1{target}", root_path=root_path)).rooms == [1]
+
+
+@pytest.mark.parametrize("odd", [b'"', b" ", b"\xe3", b"\\", b"%22"])
+def test_nor_is_a_long_url_looked_at_again_and_again_that_a_page_comes_back_to(odd: bytes) -> None:
+    long = odd * (60_000 // len(odd))
+    for path, query in ((b"/shop/" + long, b""), (b"/shop", long)):
+        scope = {"path": path.decode("latin-1"), "raw_path": path, "query_string": query}
+        assert calls_of(partial(refresh, scope, b"5")) <= 100
+        assert calls_of(partial(refresh, scope | {"raw_path": b""}, b"5")) <= 100 + 2 * LONGEST
+        assert refresh(scope, b"5") == (b"refresh", b"5"), "too long for a header"
+    assert calls_of(partial(plain_url, long)) <= 10
+    assert plain_url(odd * 2).decode("ascii").isprintable()
 
 
 def test_the_command_prints_the_worst_beside_a_plain_path() -> None:

@@ -11,6 +11,8 @@ LONGEST = 2000
 
 _ODD = re.compile(rb"[^!$-&(-;=?-\[\]-~]")
 """What no header needs in it as it is: quotes, spaces, backslashes, controls and all that is not ASCII."""
+_WRITTEN = tuple(_ODD.sub(b"%%%02X" % code, bytes([code])) for code in range(256))
+"""Each byte as it is written in a URL: there may be as many odd ones as a request has room for."""
 
 
 def refresh(scope: Scope, seconds: bytes) -> tuple[bytes, bytes]:
@@ -27,10 +29,10 @@ def _reference(scope: Scope) -> bytes:
     It is needed as a page whose URL has a fragment would only be scrolled to it: without a URL of its own `Refresh`
     goes to that of the page, and so does an empty one. What the browser's URL is only the browser knows, as whatever
     stands in front may have put a prefix in front of the path, or taken one away; hence a relative reference wherever
-    there is one.
+    there is one. Of what is longer than `LONGEST` no more is looked at.
     """
     if query := scope.get("query_string"):
-        return b"?" + plain(query)
+        return b"?" + plain(query[:LONGEST])
     path, root_path = scope["path"], scope.get("root_path", "")
     if path.endswith("/") or not path:
         if strip_root(path, root_path) not in ("/", ""):
@@ -38,11 +40,13 @@ def _reference(scope: Scope) -> bytes:
         # A browser at the root of a prefix may have it without the slash: `.` would lead out of it.
         root = quote(root_path.strip("/"), errors="replace")
         return f"/{root}/".encode() if root else b"/"
-    sent = (scope.get("raw_path") or b"").partition(b"?")[0].rpartition(b"/")[2]
+    sent = (scope.get("raw_path") or b"").partition(b"?")[0].rpartition(b"/")[2][:LONGEST]
     # With the dot in front a colon is no scheme's.
-    return b"./" + (plain(sent) or quote(path.rpartition("/")[2], ":@!$&+,;=", errors="replace").encode())
+    return b"./" + (
+        plain(sent) or quote(path.rpartition("/")[2][:LONGEST], ":@!$&+,;=", errors="replace").encode()
+    )
 
 
 def plain(text: bytes) -> bytes:
     """Escape in a URL what no header, and no attribute, needs in it as it is."""
-    return _ODD.sub(lambda odd: b"%%%02X" % odd[0][0], text)
+    return text if _ODD.search(text) is None else b"".join(map(_WRITTEN.__getitem__, text))
