@@ -87,7 +87,9 @@ def read(path: str, sent: Sent = unsent) -> Readings:
 
 def is_plain(path: str) -> bool:
     """Whether no step changes the path, so that all servers read it alike: true of most, and quick to see."""
-    return "//" not in path and "./" not in path and path[-1:] != "." and _PLAIN.fullmatch(path) is not None
+    if not path.isascii() or "//" in path or "./" in path or path[-1:] == ".":
+        return False
+    return _PLAIN.fullmatch(path) is not None
 
 
 def fold(text: str) -> str:
@@ -145,7 +147,7 @@ def is_below(path: str, root: str) -> bool:
 @lru_cache(2)  # one request's: it may be asked for its place below the root, and for its readings
 def _same_but_letters(path: str) -> str | None:
     """The path folded, where no other step changes it: true of most, and quick to see; else None."""
-    if path[:1] != "/" or _has_signs(path) or _letters(path) > LONGEST_SPELLING:
+    if path[:1] != "/" or _letters(path) > LONGEST_SPELLING or _has_signs(path):
         return None
     folded = fold(path)
     return None if not path.isascii() and _has_signs(folded) else folded
@@ -162,6 +164,8 @@ def _letters(path: str) -> int:
     """How many characters it takes long to fold, those twice that are more work; none where all are ASCII."""
     if path.isascii():
         return 0
+    if len(path) > LONGEST_SPELLING:
+        return len(path)
     return len(path) * (1 if path.isprintable() else 2) + 17 * path.count(_LONGEST_LETTER)
 
 
