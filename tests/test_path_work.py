@@ -10,9 +10,7 @@ import pytest
 
 from benchmarks.paths import (
     LENGTHS,
-    PIECES,
     ROOMS,
-    STARTS,
     WORST,
     all_asked,
     asked,
@@ -22,8 +20,6 @@ from benchmarks.paths import (
     repeated,
     ways,
 )
-from waitroom.paths import MOST_ESCAPES, NOBODYS, as_sent
-from waitroom.readings import LONGEST_LETTERS, LONGEST_SPELLING, MOST_WORK, read
 from waitroom.refresh import LONGEST, refresh
 from waitroom.refresh import plain as plain_url
 from waitroom.ways import Ways
@@ -77,65 +73,6 @@ def test_nor_do_worse_ones_that_are_looked_for(rooms: int) -> None:
                 how = {"is_sent": is_sent, "root_path": chance.choice(("", "/app"))}
                 most, path = find_worst(partial(calls, found), length, chance, 60, **how)
                 assert most <= MOST_CALLS, (path, how)
-
-
-@pytest.mark.parametrize("length", [20, 60, 256, 512, 2000])
-def test_no_more_readings_are_found_than_there_is_work_for(length: int) -> None:
-    chance = random.Random(length)
-    made = ["".join([chance.choice(STARTS), *chance.choices(PIECES, k=length)])[:length] for _ in range(300)]
-    for path in [*made, *(repeated(beginning, length) for beginning in WORST)]:
-        found = read(path, partial(as_sent, path.encode("utf-8", "replace")))
-        assert found.work <= MOST_WORK + LONGEST_SPELLING
-        for each in (found.folded or (), found.exact or ()):
-            assert len(each) <= MOST_WORK // 8
-            assert sum(map(len, each)) <= 64 * MOST_WORK
-            assert max(map(len, each), default=0) <= max(length, LONGEST_SPELLING)
-
-
-def test_what_is_too_much_work_belongs_to_every_room() -> None:
-    found = FOUND[10]["/*"]
-    everyone = list(range(10))
-    for path in (
-        "/blog//" + "a" * LONGEST_SPELLING,
-        "/blog/" + "ガ" * LONGEST_SPELLING,
-        "/blog//" + "ガ" * LONGEST_LETTERS,
-        "/blog/" + "/a/../b//c;d" * 20,
-    ):
-        assert found.of(asked(path)).rooms == everyone
-        assert found.of({"path": path}).rooms == everyone
-    assert found.of(asked("/blog/a" + "%2e" * (MOST_ESCAPES + 1))).rooms == everyone
-    assert as_sent(b"/a" + b"%2e" * (MOST_ESCAPES + 1)) == NOBODYS
-    assert as_sent(b"/" + b"%2F%41" * (MOST_ESCAPES // 2)) == "/" + "%2FA" * (MOST_ESCAPES // 2)
-
-
-TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjRfLXgifQ.eyJzdWIiOiIxMjM0NTY3ODkwIn0-_" * 24
-
-
-@pytest.mark.parametrize("root_path", ["", "/app"])
-@pytest.mark.parametrize(
-    "target",
-    [
-        f"/verify/{TOKEN}.{TOKEN[:40]}",
-        f"/verify/{TOKEN}/done",
-        "/files/Report%20(final).PDF",
-        "/files/2026%20%28Q3%29/Report%20%5Bfinal%5D%20v1.2.PDF",
-        "/wiki/" + "%E6%97%A5%E6%9C%AC%E8%AA%9E" * 80,
-        "/wiki/" + "%E3%82%AB%E3%82%99%E3%82%AC" * 40,
-        "/wiki/" + "%D0%9F%D1%80%D0%B8%D0%B2%D0%B5%D1%82-" * 50,
-        "/wiki/%E6%9D%B1%E4%BA%AC%2F%E5%A4%A7%E9%98%AA",
-        "/web/2026/https://example.com/Some/Page.html",
-        "/web/https%3A%2F%2Fexample.com%2FSome%2FPage.html",
-        "/caf%C3%A9/cr%C3%A8me%20br%C3%BBl%C3%A9e",
-        "/a/" + "Segment/" * 300,
-        "/tags/c%23/100%25",
-        "/map/@52.5,13.4,15z/data=!3m1!4b1",
-        "/shop/item;v=1",
-    ],
-)
-def test_a_long_path_that_a_site_gives_out_stays_in_its_one_room(target: str, root_path: str) -> None:
-    found = FOUND[2]["/*"]
-    assert found.of(asked(root_path + target, root_path=root_path)).rooms == [0]
-    assert found.of(asked(f"{root_path}/sale1{target}", root_path=root_path)).rooms == [1]
 
 
 @pytest.mark.parametrize("odd", [b'"', b" ", b"\xe3", b"\\", b"%22"])

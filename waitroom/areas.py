@@ -45,7 +45,9 @@ class Areas:
         rules.sort(key=lambda rule: specificity(rule.pattern), reverse=True)
         self._rules = rules
         self._folded = ranking(rule.pattern for rule in rules)
-        self._exact = ranking((rule.pattern for rule in rules), exact=True)
+        exact = ranking((rule.pattern for rule in rules), exact=True)
+        # Patterns in small letters of ASCII are the same in both; then nothing is looked for twice.
+        self._exact = None if exact.pattern == self._folded.pattern else exact
         self._first = {rule.room: rule for rule in reversed(rules)}
 
     def judge(self, path: str, sent: Sent = unsent) -> Judgement:
@@ -72,7 +74,10 @@ class Areas:
         """The rules that have the path's readings; where nobody is certain of them every room's narrowest."""
         if found.folded is None or found.exact is None:
             return self._first.values()
-        matches = [*map(self._folded.fullmatch, found.folded), *map(self._exact.fullmatch, found.exact)]
+        if self._exact is None:
+            matches = [*map(self._folded.fullmatch, found.folded | found.exact)]
+        else:
+            matches = [*map(self._folded.fullmatch, found.folded), *map(self._exact.fullmatch, found.exact)]
         return {self._rules[match.lastindex - 1] for match in matches if match and match.lastindex}
 
     def _exclusion(self, found: Readings, rule: Rule) -> Rule:
