@@ -144,10 +144,10 @@ class Credentials:
 def credentials(running: Sites, sizes: Sizes) -> Credentials:
     """Let visitors come: into the open room, and into the line."""
     passes = visitors.passes(running[OPEN].port, sizes.many)
-    visitors.tickets(running[LINE].port, sizes.filler)
+    first = visitors.tickets(running[LINE].port, sizes.filler)
     tickets = visitors.tickets(running[LINE].port, sizes.some)
     if sizes.with_rate:
-        _await_rate(running[LINE])
+        _await_rate(running[LINE], first)
     return Credentials(
         [among_others(f"waitroom-{OPEN}", token) for token in passes],
         [among_others(f"waitroom-{LINE}", token) for token in tickets],
@@ -156,8 +156,19 @@ def credentials(running: Sites, sizes: Sizes) -> Credentials:
     )
 
 
-def _await_rate(where: Server) -> None:
-    until(lambda: httpx.get(f"{where.url}{API}/window").json()["rate_per_minute"], "a measured rate", 90)
+def _await_rate(where: Server, first: Sequence[str]) -> None:
+    """Wait for the pace. It is that of those who come, so the `first` come in as they are called."""
+    entered = 0
+
+    def has_rate() -> bool:
+        nonlocal entered
+        window = httpx.get(f"{where.url}{API}/window").json()
+        for ticket in first[entered : window["called"]]:
+            httpx.get(f"{where.url}{API}/status", headers={"Waitroom-Pass": ticket})
+        entered = window["called"]
+        return window["rate_per_minute"] is not None
+
+    until(has_rate, "a measured rate", 90)
 
 
 def all_cases(known: Credentials, sizes: Sizes) -> list[Case]:
