@@ -135,16 +135,17 @@ async def test_who_joins_again_gets_itself_back(settings: Make) -> None:
             assert told(await other.get(f"{API}/window"))["issued"] == 2
 
 
-async def test_p4_a_form_of_another_site_takes_a_number_but_sets_no_cookie(settings: Make) -> None:
-    """It comes without the visitor's cookie, and would replace it."""
+async def test_p4_a_form_of_another_site_takes_no_number(settings: Make) -> None:
+    """It comes without the visitor's cookie: its number would replace theirs, and use up what they may take."""
     form = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
-    async with gated(site, settings=settings()) as gate, client_of(gate) as stranger:
-        joined = await stranger.post(f"{API}/join", headers=form)
-        assert joined.status_code == 201
-        assert "set-cookie" not in joined.headers
-        again = await stranger.post(f"{API}/join", headers=form | bearer(joined.json()["ticket"]))
-        assert (again.status_code, again.json()["number"]) == (200, joined.json()["number"])
-        assert "set-cookie" in (await stranger.post(f"{API}/join")).headers
+    async with gated(site, settings=settings()) as gate, client_of(gate) as visitor:
+        refused = await visitor.post(f"{API}/join", headers=form)
+        assert (refused.status_code, refused.json()["type"]) == (403, "urn:waitroom:another-site")
+        assert "set-cookie" not in refused.headers
+        joined = told(await visitor.post(f"{API}/join"))
+        assert joined["number"] == 1
+        again = await visitor.post(f"{API}/join", headers=form | bearer(joined["ticket"]))
+        assert (again.status_code, again.json()["number"]) == (200, 1)
 
 
 async def test_who_joins_with_what_is_over_gets_a_new_number(settings: Make) -> None:

@@ -7,10 +7,21 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, expect
+from starlette.types import Receive, Scope, Send
 
 from tests import stores
 from tests.conftest import SECRET
-from tests.gates import API, DEADLINE_SECONDS, Server, client_of, eventually, gated, is_inside, uvicorn
+from tests.gates import (
+    API,
+    DEADLINE_SECONDS,
+    Server,
+    client_of,
+    eventually,
+    gated,
+    is_inside,
+    session,
+    uvicorn,
+)
 from tests.sites import site
 from tests.stores import Box
 from tests.test_middleware import full_house
@@ -102,3 +113,42 @@ async def test_a_click_on_what_chromium_fetched_ahead_asks_and_is_counted(
         assert await page.locator("#visitor").text_content() == str(issued + 1)
     finally:
         await context.close()
+
+
+@pytest.mark.parametrize("headers", AHEAD)
+@pytest.mark.parametrize("path", ["/bye", "/free"])
+async def test_what_is_fetched_ahead_releases_nobody(
+    settings: Make, headers: dict[str, str], path: str
+) -> None:
+    """A link to log out may be fetched while its reader only looks at the page, or from another site's page."""
+
+    async def releases(scope: Scope, receive: Receive, send: Send) -> None:
+        told = [(b"waitroom-command", b"release")]
+        await send({"type": "http.response.start", "status": 200, "headers": told})
+        await send({"type": "http.response.body", "body": b"goodbye"})
+
+    mine = settings(capacity=1, exclude="/free")
+    async with gated(releases, settings=mine) as gate, client_of(gate) as client:
+        await session(client)
+        for _ in range(2):
+            ahead = await client.get(path, headers=headers)
+            assert (ahead.status_code, ahead.text) == (200, "goodbye")
+            assert "waitroom-command" not in ahead.headers
+        assert (await client.get(f"{API}/window")).json()["inside"] == 1
+        assert "Max-Age=0" in (await client.get(path)).headers["set-cookie"], "the click"
+
+
+async def test_a_browser_that_throws_its_cookies_away_ahead_of_time_is_released(settings: Make) -> None:
+    async def clears(scope: Scope, receive: Receive, send: Send) -> None:
+        told = [(b"clear-site-data", b'"cookies"')]
+        await send({"type": "http.response.start", "status": 200, "headers": told})
+        await send({"type": "http.response.body", "body": b"goodbye"})
+
+    async with gated(clears, settings=settings(capacity=1)) as gate, client_of(gate) as client:
+        await session(client)
+        await client.get("/bye", headers=AHEAD[0])
+
+        async def is_free() -> bool:
+            return bool((await client.get(f"{API}/window")).json()["inside"] == 0)
+
+        await eventually(is_free)

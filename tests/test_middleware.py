@@ -358,16 +358,6 @@ async def test_what_writes_is_held_however_it_dresses_up(settings: Make, method:
         assert not handler.scopes
 
 
-async def test_a_cors_preflight_is_passed_to_the_site(settings: Make) -> None:
-    preflight = {"Access-Control-Request-Method": "POST", "Origin": "https://other.test"}
-    async with full_house(settings(capacity=1), line=1) as (gate, handler, _), client_of(gate) as client:
-        response = await client.options("/checkout", headers=preflight)
-        assert is_inside(response)
-        assert "set-cookie" not in response.headers
-        assert not is_inside(await client.options("/checkout"))
-        assert len(handler.scopes) == 1
-
-
 # -- forged, foreign, stale ------------------------------------------------------------------------
 
 
@@ -790,15 +780,17 @@ async def test_a_websocket_on_an_unprotected_path_is_left_alone(settings: Make, 
         assert handler.scopes[0]["headers"] == [(b"cookie", b"basket=3")]
 
 
-async def test_other_kinds_of_connections_are_the_sites_business(settings: Make) -> None:
+@pytest.mark.parametrize("kind", ["carrier-pigeon", "webtransport", "HTTP", ""])
+async def test_connections_of_a_kind_that_nobody_knows_do_not_get_through(settings: Make, kind: str) -> None:
     seen: list[str] = []
 
     async def anything(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
     async with gated(anything, settings=settings()) as gate:
-        await gate({"type": "carrier-pigeon"}, Line().receive, Line().send)
-    assert seen == ["lifespan", "carrier-pigeon"]
+        with pytest.raises(WaitroomError, match=f"no connections of the type '{kind}'"):
+            await gate({"type": kind}, Line().receive, Line().send)
+    assert seen == ["lifespan"]
 
 
 # -- cookies that did not come along -----------------------------------------------------------------

@@ -95,7 +95,9 @@ def test_kind_by_headers(method: str, headers: dict[str, str], kind: Kind) -> No
 
 
 def test_only_a_browsers_own_question_is_a_preflight() -> None:
-    assert kind_of_one("OPTIONS", access_control_request_method="POST") is Kind.PREFLIGHT
+    asks = {"access_control_request_method": "POST"}
+    assert kind_of_one("OPTIONS", origin="https://a.example", **asks) is Kind.PREFLIGHT
+    assert kind_of_one("OPTIONS", **asks) is Kind.NAVIGATION
     assert kind_of_one("OPTIONS") is Kind.NAVIGATION
     assert kind_of_one("GET", access_control_request_method="POST") is Kind.NAVIGATION
 

@@ -234,17 +234,17 @@ async def test_no_simple_request_leaves_or_joins(settings: Make) -> None:
     ],
     ids=["fetch metadata", "an origin", "no origin to tell"],
 )
-async def test_p4_a_number_that_another_site_has_taken_replaces_nobodys(
+async def test_p4_another_site_takes_no_number_and_replaces_nobodys(
     settings: Make, sent: dict[str, str]
 ) -> None:
     """The browser keeps the visitor's cookie back, but would take the answer's; over plain http too."""
     async with gated(site, settings=settings(capacity=1)) as gate, client_of(gate) as guest:
         await session(guest)
         async with client_of(gate, headers=sent) as forged:
-            taken = await forged.post(f"{API}/join")
-            assert taken.status_code == 201
-            assert "set-cookie" not in taken.headers
-            assert "access-control-allow-origin" not in taken.headers, "so no script there reads the ticket"
+            refused = await forged.post(f"{API}/join")
+            assert refused.status_code == 403
+            assert "set-cookie" not in refused.headers
+            assert (await guest.get(f"{API}/window")).json()["issued"] == 1
             held = await forged.post("/checkout", headers=HTML)
             assert held.status_code == 503
             assert "set-cookie" not in held.headers

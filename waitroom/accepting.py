@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 from enum import Enum, auto
+from functools import lru_cache
 
+MOST_KEPT = 256
+"""Values of `Accept` whose meaning is remembered."""
+LONGEST_KEPT = 256
+"""Bytes of the longest of them."""
 PAGES = frozenset({b"text/html", b"application/xhtml+xml"})
 PARTS = (b"image/", b"font/", b"audio/", b"video/", b"application/font", b"application/x-font")
 """How the types begin that pages are made of."""
@@ -37,6 +42,17 @@ def wish_of(accept: bytes) -> Wish:
 
     What is named counts for more than `*/*`: every browser names HTML where it wants a page.
     """
+    if not accept:
+        return Wish.ANY
+    return _usual_wish(accept) if len(accept) <= LONGEST_KEPT else _wish_of(accept)
+
+
+@lru_cache(MOST_KEPT)  # browsers and programs of one kind say the same
+def _usual_wish(accept: bytes) -> Wish:
+    return _wish_of(accept)
+
+
+def _wish_of(accept: bytes) -> Wish:
     best = {Wish.PAGE: 0.0, Wish.PART: 0.0, Wish.DATA: 0.0}
     for media, weight in accepted(accept):
         if not media.endswith(b"/*") or media.startswith(PARTS):

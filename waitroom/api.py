@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from waitroom.answers import (
     BUSY_SECONDS,
@@ -26,7 +27,7 @@ from waitroom.cors import Cors
 from waitroom.decisions import AwayError, Held, HinderedError, Standing
 from waitroom.guard import NOBODY, Asker
 from waitroom.libraries import back_from
-from waitroom.requests import by_name, hides_cookies
+from waitroom.requests import Named, by_name, hides_cookies, is_of_another_site
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Proof, Ticket
 from waitroom.window import Place, Window, poll_seconds
@@ -34,6 +35,10 @@ from waitroom.window import Place, Window, poll_seconds
 TOO_BUSY = [too_busy(seconds) for seconds in BUSY_SECONDS]
 FOR_A_SECOND = public_headers(1)
 FOR_A_DAY = public_headers(86_400)
+ANOTHER_SITE = (
+    "A page of another site asked for a number, and none was given. "
+    "WAITROOM_CORS_ORIGINS names the origins that may ask."
+)
 AT = b"waitroom-at"
 """The header that says as of when `/status` answers, by the store's clock in milliseconds since 1970."""
 
@@ -72,17 +77,32 @@ class Api:
         self.carried: Carried = Carried(room, cookies)
         self._told: tuple[Window, tuple[bool, int], Answer] | None = None
 
-    def asker(self, scope: Scope) -> Asker:
-        """Tell who sends a request, where that matters."""
-        return self._clients.asker(scope) if self._clients else NOBODY
+    def asker(self, scope: Scope, named: Named) -> Asker:
+        """Tell who sends a request, where that matters; what another site's page sends counts apart.
+
+        Else any page that a visitor has open could use up what they may take themselves.
+        """
+        if self._clients is None:
+            return NOBODY
+        asker = self._clients.asker(scope)
+        if self._is_by_a_stranger(scope, named):
+            return replace(asker, client=f"another site, {asker.client}")
+        return asker
+
+    def _is_by_a_stranger(self, scope: Scope, named: Named) -> bool:
+        """Return whether a page of another site sends a request, and of an origin that the operator did not name."""
+        return is_of_another_site(scope, named) and not self.cors.allows(scope)
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands."""
         credential = await self.carried.read(scope)
+        named = by_name(scope)
+        if credential is None and self._is_by_a_stranger(scope, named):
+            return problem(403, "another-site", ANOTHER_SITE)
         if self.room.busy.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
-            standing = await self.room.join(credential, self.asker(scope))
+            standing = await self.room.join(credential, self.asker(scope, named))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
         except AwayError as away:

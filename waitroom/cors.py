@@ -26,6 +26,10 @@ class Cors:
             return response.with_headers([(b"vary", b"Origin"), *self._headers(scope)])
         return response
 
+    def allows(self, scope: Scope) -> bool:
+        """Return whether the operator named the origin of a request."""
+        return bool(self._headers(scope))
+
     def preflight(self, scope: Scope) -> Answer | None:
         """Answer a browser that asks whether it may call one of the gate's routes; None for other origins."""
         if scope["method"] != "OPTIONS" or not self._headers(scope):

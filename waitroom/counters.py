@@ -21,6 +21,8 @@ Event = Literal[
     "surplus_tokens",
     "unsent_requests",
     "refused_sockets",
+    "preflights",
+    "refused_preflights",
     "wrong_solutions",
     "withheld_numbers",
     "turned_away",

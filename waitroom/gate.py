@@ -17,9 +17,11 @@ from waitroom.cors import Cors
 from waitroom.decisions import Admitted, Decision, Held, Uncounted
 from waitroom.draining import Draining
 from waitroom.first_visits import FirstVisit
+from waitroom.framing import has_body
 from waitroom.inside import Entry, Inside
 from waitroom.libraries import Libraries
 from waitroom.pages import Pages
+from waitroom.preflights import Preflights
 from waitroom.refresh import refresh
 from waitroom.relay import asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_release, without_command
@@ -29,6 +31,7 @@ from waitroom.requests import (
     by_name,
     hides_cookies,
     is_cross_site,
+    is_fetched_ahead,
     is_probe,
     is_safe,
     is_same_site,
@@ -74,6 +77,7 @@ class Gate:
             self._busy_unsent.append(answer(503, self._pages.busy_unsent, HTML, retry, busy_headers))
         self._page_headers = private_headers(csp=self._pages.csp.encode())
         self._cors = Cors(settings.cors_origins)
+        self._preflights = Preflights(settings, self.room.counters)
         self.draining: Draining = Draining(settings.body_limit)
         self._libraries = Libraries(settings)
         self.api: Api = Api(self.room, self.cookies, self._cors, self._unsent)
@@ -103,12 +107,15 @@ class Gate:
         glance = glance or self.carried.glance(scope)
         named = glance[0]
         kind = kind_of(scope, named)
-        if kind is Kind.PREFLIGHT:
-            await beside([self], scope, receive, send, site, outermost)
-            return
         credential = await self.carried.read(scope, glance)
+        if kind is Kind.PREFLIGHT and (credential is not None or has_body(scope)):
+            kind = Kind.SCRIPT  # no browser sends either with a preflight
         if self.room.busy.turns_away(credential):
             await self._answer(self._turn_away(scope, kind), scope, kind, named, receive, send)
+            return
+        if kind is Kind.PREFLIGHT:
+            if not await self._preflights.pass_on(scope, send, site):
+                await self._answer(_bare(scope), scope, kind, named, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
         unseen = credential is None and hides_cookies(scope, named, self.cookies.samesite(scope))
@@ -122,7 +129,7 @@ class Gate:
             admitted = await self.room.admit(credential)
             decision = admitted if isinstance(admitted, Admitted) else None
         else:
-            decision = await self.room.decide(credential, self.api.asker(scope))
+            decision = await self.room.decide(credential, self.api.asker(scope, named))
         if isinstance(decision, Admitted):
             latest, must_tell = decision
             visit = None
@@ -136,7 +143,7 @@ class Gate:
             with self.room.uncounted():
                 await beside([self], scope, receive, send, site, outermost)
         else:
-            response = self._hold(scope, kind, decision, unseen) if decision else _bare(scope)
+            response = self._hold(scope, kind, decision, unseen, glance) if decision else _bare(scope)
             await self._answer(self._cors.allow(scope, response), scope, kind, named, receive, send)
 
     async def _answer(
@@ -148,7 +155,7 @@ class Gate:
 
     # -- a visitor who waits ----------------------------------------------------------------------
 
-    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool) -> Answer:
+    def _hold(self, scope: Scope, kind: Kind, held: Held, unseen: bool, glance: Glance) -> Answer:
         """Answer a request that has to wait, in a way its sender can make something of."""
         self.room.counters.add("unsent_requests", not is_safe(scope))
         if kind is Kind.SCRIPT and held.kind in ("challenge", "refused"):
@@ -162,7 +169,7 @@ class Gate:
             sent = "" if is_safe(scope) else " Your request was not passed on; send it again once you are in."
             title = "The store is away." if held.kind == "away" else "This site is full; you are in line."
             return waiting(self.settings.room, held.place, title + sent, extra)
-        page = self._pages.render(self._scene(scope, held))
+        page = self._pages.render(self._scene(scope, held, glance))
         if not is_safe(scope):
             return answer(503, page, HTML, extra, self._page_headers)
         status = 429 if held.kind == "refused" else self.settings.status_code
@@ -174,7 +181,7 @@ class Gate:
         """Show that nothing was sent, where a page library would show nothing of the answer to what was sent."""
         return answer(200, self._pages.unsent(back), HTML, (), self._busy_headers)
 
-    def _scene(self, scope: Scope, held: Held) -> Scene:
+    def _scene(self, scope: Scope, held: Held, glance: Glance) -> Scene:
         window = self.room.snapshot.window
         credential = held.credential
         ticket = credential if isinstance(credential, Ticket) else None
@@ -191,8 +198,13 @@ class Gate:
             missed=credential is not None and credential.missed,
             base=scope.get("root_path", "").rstrip("/") + self.settings.prefix,
             updated_at=self.room.snapshot.read_at(),
-            token=self.room.tokens.sign(ticket) if ticket else "",
+            token=self._written(ticket, glance) if ticket else "",
         )
+
+    def _written(self, ticket: Ticket, glance: Glance) -> str:
+        """Write a ticket, in the very text that came with the request where it is the same: signing costs more."""
+        _, known, text, _ = glance
+        return text.decode() if text is not None and known is ticket else self.room.tokens.sign(ticket)
 
     def _turn_away(self, scope: Scope, kind: Kind) -> Answer:
         """Answer at the least cost: this process has more to do than it can."""
@@ -201,8 +213,9 @@ class Gate:
                 return random.choice(self._busy_unsent)  # noqa: S311  # when they come back is no secret
             page, seconds = random.choice(self._busy_pages)  # noqa: S311
             return page.with_headers([refresh(scope, seconds)])
-        told = _bare(scope) if kind in (Kind.SUBRESOURCE, Kind.AHEAD) else random.choice(TOO_BUSY)  # noqa: S311
-        return self._cors.allow(scope, told)
+        if kind is Kind.SCRIPT:
+            return self._cors.allow(scope, random.choice(TOO_BUSY))  # noqa: S311
+        return self._cors.allow(scope, _bare(scope))
 
     async def session_of(self, scope: Scope) -> Pass | None:
         """The pass that a request carries, whatever path it asks for."""
@@ -245,7 +258,8 @@ async def beside(
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_told(message: Message, kept: Extra) -> None:
-        seen, is_released = seen_as(asked), is_release(kept)
+        seen = seen_as(asked)
+        is_released = is_release(kept, is_fetched_ahead(asked[0], by_name(seen)))
         if outermost:
             kept = without_command(kept)
         for gate in gates if is_released else ():

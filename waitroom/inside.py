@@ -13,6 +13,7 @@ from waitroom.errors import StoreError
 from waitroom.first_visits import FirstVisit
 from waitroom.relay import Asked, WayBack, asked_of, lend, relay, seen_as, take_back
 from waitroom.release import has_command, headers_of, is_plain, is_release, without_command
+from waitroom.requests import by_name, is_fetched_ahead
 from waitroom.room import WaitingRoom
 from waitroom.tickets import Credential, Pass
 
@@ -106,7 +107,7 @@ class Inside:
             nonlocal released
             kept = headers_of(message)
             if has_command(kept):
-                released = is_release(kept)
+                released = is_release(kept, is_fetched_ahead(asked[0], by_name(seen_as(asked))))
                 kept = without_command(kept) if outermost else kept
             if unseen:
                 pass  # also released: the cookie that would be taken away is of another session

@@ -33,6 +33,7 @@ class RoomKeywords(TypedDict, total=False):
     cookie_samesite: Literal["lax", "strict", "none"]
     cookie_domain: str | None
     cors_origins: str | Sequence[str]
+    preflights: Literal["pass", "refuse"]
     templates: str | Path | None
     join_limit: int
     trusted_proxies: str | Sequence[str]

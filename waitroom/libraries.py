@@ -11,12 +11,18 @@ from waitroom.answers import Answer
 from waitroom.cookies import Scope
 from waitroom.paths import Paths, strip_root
 from waitroom.refresh import LONGEST, plain
-from waitroom.requests import Kind, Named, is_of_htmx, is_of_inertia, is_of_turbo, is_of_unpoly, is_safe
+from waitroom.requests import (
+    Kind,
+    Named,
+    is_of_htmx,
+    is_of_inertia,
+    is_of_turbo,
+    is_of_unpoly,
+    is_safe,
+)
 from waitroom.settings import Settings
 from waitroom.speaking import as_error_of_next, in_words_of
 
-ASKING = frozenset({Kind.SCRIPT, Kind.NAVIGATION})
-"""What a person has asked to see, or a program to know: nothing that a page library fetches ahead."""
 HTML = b"text/html; charset=utf-8"
 # Turbo shows this instead of the page, a frame's answer for the sake of the first line. Both it and Unpoly put it in
 # by script, which is no hindrance to the second; a script of its own the site's policy might forbid.
@@ -39,13 +45,15 @@ class Libraries:
         """Turn an answer of the gate's own into what its reader can make something of; headers such as cookies stay."""
         if kind is Kind.SCRIPT:
             told = in_words_of(scope, named, told)
+        if kind is Kind.NAVIGATION:
+            return told  # that of a browser: what a library asks for is never one
         if is_of_inertia(named):
             # Also ahead of a click: it keeps whatever it got until then, and acts on it.
             return Answer(
                 409, [*told.headers, (b"x-inertia-location", _short(self._where(scope, named)))], told.body
             )
-        if kind not in ASKING:
-            return told
+        if kind is not Kind.SCRIPT:
+            return told  # fetched ahead: nobody has asked to see it
         if b"hx-history-restore-request" in named:
             # Of this answer htmx reads no headers, and shows nothing that comes with a status from 400 on.
             return _elsewhere(Answer(300, told.headers), self._where(scope, named))

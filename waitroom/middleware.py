@@ -78,14 +78,17 @@ class WaitingRoomMiddleware:
             await self._http(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
+        elif kind not in ("http", "websocket"):
+            # An app has to raise on what it does not know (ASGI, "Applications"); the site might serve it ungated.
+            raise WaitroomError(
+                f"the gate knows no connections of the type {kind!r}, so it lets none through"
+            )
         elif self._refusal is not None or not (self._started or await self._starts_late()):
             await self._refuse(scope, receive, send)
         elif kind == "http":
             await self._http(scope, receive, send)
-        elif kind == "websocket":
-            await self._websocket(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._websocket(scope, receive, send)
 
     # -- start and stop ---------------------------------------------------------------------------
 

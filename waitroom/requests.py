@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from waitroom.accepting import Wish, is_body_of_a_program, wish_of
@@ -33,10 +34,21 @@ PROBES = (
     b"newrelicpinger",
 )
 """Words in the `User-Agent`, in lower case, of what asks again and again whether the site is there."""
+LONGEST_AGENT = 256
+"""Bytes of a `User-Agent` that are looked at."""
+MOST_AGENTS = 1024
+"""Values of it of which is remembered what they are."""
 AHEAD = frozenset({b"hx-preloaded", b"next-router-prefetch", b"x-middleware-prefetch"})
 """Headers that htmx's preloading and Next.js's router send with what they fetch ahead."""
 TURBO = frozenset({b"x-turbo-request-id", b"turbo-frame"})
 """Headers of Turbo's."""
+LIBRARIES = TURBO | {
+    *(b"hx-request", b"hx-history-restore-request", b"x-inertia", b"x-up-version"),
+    *(b"rsc", b"next-action"),  # Next.js loads the whole page where it gets none of its own parts
+}
+"""Headers of htmx's, Inertia's, Unpoly's and Next.js's besides."""
+OF_SCRIPTS = LIBRARIES | AHEAD | {*PURPOSES, b"x-requested-with"}
+"""Headers by which a script says that it asks, or that nobody has asked yet."""
 TURBO_READS = b"text/html, application/xhtml+xml"
 """What older Turbo says instead, and Turbolinks: no browser says it."""
 
@@ -70,17 +82,20 @@ def by_name(scope: Scope) -> Named:
 def kind_of(scope: Scope, named: Named) -> Kind:
     """Tell the kind of an HTTP request, from fetch metadata where the browser sends it, else from `Accept`."""
     method = scope["method"]
-    if method == "OPTIONS" and b"access-control-request-method" in named:
+    if method == "OPTIONS" and b"access-control-request-method" in named and b"origin" in named:
         return Kind.PREFLIGHT
-    reads = method in READS
-    if reads and _is_ahead(named):
-        return Kind.AHEAD
-    if _told(named, b"x-requested-with") == b"xmlhttprequest":
+    if not OF_SCRIPTS.isdisjoint(named):
+        if is_fetched_ahead(method, named):
+            return Kind.AHEAD
+        if _told(named, b"x-requested-with") == b"xmlhttprequest":
+            return Kind.SCRIPT
+        if not LIBRARIES.isdisjoint(named):
+            return (
+                Kind.SCRIPT
+            )  # whatever else they say of themselves: the page would be shown inside of another
+    if is_of_turbo(named):
         return Kind.SCRIPT
-    if b"rsc" in named or b"next-action" in named:
-        return Kind.SCRIPT  # Next.js loads the whole page where it gets none of its own parts
-    if is_of_htmx(named) or is_of_inertia(named) or is_of_turbo(named) or is_of_unpoly(named):
-        return Kind.SCRIPT  # whatever else they say of themselves: the page would be shown inside of another
+    reads = method in READS
     destination = _told(named, b"sec-fetch-dest")
     if destination in DOCUMENTS or _told(named, b"sec-fetch-mode") == b"navigate":
         return Kind.NAVIGATION
@@ -113,7 +128,13 @@ def _is_browser(named: Named) -> bool:
 
 def is_probe(scope: Scope, named: Named) -> bool:
     """Tell who looks whether the site is there, and never comes back with a cookie."""
-    return scope["method"] == "HEAD" or any(word in _told(named, b"user-agent") for word in PROBES)
+    return scope["method"] == "HEAD" or _is_of_a_probe(named.get(b"user-agent", b"")[:LONGEST_AGENT])
+
+
+@lru_cache(MOST_AGENTS)  # most visitors have one of few browsers
+def _is_of_a_probe(agent: bytes) -> bool:
+    agent = agent.lower()
+    return any(word in agent for word in PROBES)
 
 
 def is_same_site(named: Named) -> bool:
@@ -121,11 +142,11 @@ def is_same_site(named: Named) -> bool:
     return _told(named, b"sec-fetch-site") in (b"same-origin", b"same-site") or b"x-requested-with" in named
 
 
-def _is_ahead(named: Named) -> bool:
+def is_fetched_ahead(method: str, named: Named) -> bool:
     """Tell whether somebody fetches what nobody has asked to see yet: browsers and page libraries say so."""
-    if not AHEAD.isdisjoint(named):
-        return True
-    return any(
+    if method not in READS:
+        return False
+    return not AHEAD.isdisjoint(named) or any(
         word in _told(named, name) for name in PURPOSES if name in named for word in (b"prefetch", b"preview")
     )
 
@@ -192,5 +213,13 @@ def hides_cookies(scope: Scope, named: Named, samesite: str) -> bool:
     if samesite == "none" or not is_cross_site(named):
         return False
     # Lax cookies come along where a whole tab goes to a page, by a link or after a redirect; never in a frame.
-    goes_to_page = is_safe(scope) and named.get(b"sec-fetch-dest") == b"document"
-    return samesite == "strict" or not goes_to_page
+    return samesite == "strict" or not _goes_to_page(scope, named)
+
+
+def is_of_another_site(scope: Scope, named: Named) -> bool:
+    """Return whether a page of another site sends a request by itself, rather than a person who follows its link."""
+    return is_cross_site(named) and not _goes_to_page(scope, named)
+
+
+def _goes_to_page(scope: Scope, named: Named) -> bool:
+    return is_safe(scope) and named.get(b"sec-fetch-dest") == b"document"

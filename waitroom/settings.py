@@ -205,6 +205,12 @@ class Settings(BaseSettings):
         (),
         shown="–",
     )
+    preflights: Literal["pass", "refuse"] = setting(
+        "CORS preflights, which carry no pass: `pass` them to the site, without a body and for its CORS headers alone, "
+        "or `refuse` them",
+        "pass or refuse",
+        "pass",
+    )
     templates: Folder | None = setting(
         "a folder whose files override the shipped templates", "an existing folder", None, shown="–"
     )

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ SERVERS = {
     "granian": f"granian --interface asgi --log-level warning --factory {SITE}",
     "hypercorn": f"hypercorn {SITE}()",
 }
+DRESSES: dict[str, tuple[bytes, list[bytes], int]] = {
+    "preflight": (
+        b"OPTIONS",
+        [b"Origin: https://a.example", b"Access-Control-Request-Method: GET"],
+        10,
+    ),
+    "question of no origin": (b"OPTIONS", [b"Access-Control-Request-Method: GET"], 20),
+    "part": (b"GET", [b"Sec-Fetch-Dest: image"], 10),
+    "prefetch": (b"GET", [b"Sec-Purpose: prefetch"], 10),
+}
+"""What else a request may say that it is, and how many spellings say so: every tenth, or fewer. None carries a pass,
+and nobody waits in front of the full rooms."""
 CARRIED: dict[tuple[str, ...], int] = {(): 1, ("sale",): 10, ("shop",): 10, tuple(ROOMS): 10}
 """The passes that are sent along, and with each how many spellings: every one, or every tenth.
 
@@ -102,6 +114,20 @@ def judge(server: Server, reached: Path, passes: dict[str, str], tried: Sequence
         for number, answer in zip(numbers, answers(port, requests), strict=True):
             outcome.sent += 1
             _judge_one(outcome, answer, carried, f"{number} with {carried}: {tried[number]}")
+    for name, (method, headers, step) in DRESSES.items():
+        numbers = range(0, len(tried), step)
+        dressed = (
+            _request(replace(tried[number], method=method), number, (), passes, headers) for number in numbers
+        )
+        for number, answer in zip(numbers, answers(port, dressed), strict=True):
+            outcome.sent += 1
+            what = f"{number} as a {name}: {tried[number]}"
+            if name == "preflight" and answer.status == 200 and b"reached" not in answer.headers:
+                # The site was asked; of what it said there is nothing but what a browser needs.
+                if answer.body:
+                    outcome.wrong.append(f"{what} brought back {answer.body!r}")
+            else:
+                _judge_one(outcome, answer, (), what)
     if reached.exists():
         outcome.wrong += reached.read_text().splitlines()
     return outcome
@@ -123,7 +149,13 @@ def _judge_one(outcome: Outcome, answer: Answer, carried: tuple[str, ...], what:
         outcome.understood += 1
 
 
-def _request(spelling: Spelling, number: int, carried: tuple[str, ...], passes: dict[str, str]) -> bytes:
+def _request(
+    spelling: Spelling,
+    number: int,
+    carried: tuple[str, ...],
+    passes: dict[str, str],
+    dress: Sequence[bytes] = (),
+) -> bytes:
     lines = [
         spelling.method + b" " + spelling.target + b" HTTP/1.1",
         b"Host: " + spelling.host,
@@ -131,6 +163,7 @@ def _request(spelling: Spelling, number: int, carried: tuple[str, ...], passes: 
         b"X-Number: %d" % number,
         b"X-Passes: " + " ".join(carried).encode(),
         *(b"Waitroom-Pass: " + passes[name].encode() for name in carried),
+        *dress,
         *([b"Content-Length: 0"] if spelling.method == b"POST" else []),
     ]
     return b"\r\n".join([*lines, b"", b""])
