@@ -49,6 +49,10 @@ class Line:
     def again(self, **changed: object) -> "Line":
         return Line(self.url, self.settings.model_copy(update=changed), self.clock, self.stores)
 
+    def key(self, name: str) -> str:
+        """One of the room's keys in the store."""
+        return f"waitroom:{{{self.settings.room}}}:{name}"
+
     async def close(self) -> None:
         for store in self.stores:
             await store.close()
@@ -112,8 +116,12 @@ class Line:
         return (await self.store.sync(-1))[0]
 
     async def ended(self) -> dict[str, int]:
-        listed = (await self.store.sync(-1))[1].ended
-        assert listed is not None
+        window, synced = await self.store.sync(-1)
+        assert synced.ended is not None
+        listed = dict(synced.ended)
+        while synced.version < window.ended_version:
+            window, synced = await self.store.sync(synced.version)
+            listed |= synced.ended or {}
         return listed
 
 

@@ -1075,30 +1075,113 @@ async def test_a_session_on_the_grace_alone_leaves_without_a_trace(line: MakeLin
     assert (window.inside, window.ended_version) == (0, 0)
 
 
-async def test_the_list_is_read_only_where_it_changed(line: MakeLine) -> None:
+async def test_of_the_list_is_read_what_was_added(line: MakeLine) -> None:
     shop = line()
     inside = await shop.enter(2)
     await shop.leave(inside[0])
     window, synced = await shop.store.sync(0)
-    assert synced.ended == {inside[0].id: shop.clock.ms(300)}
-    assert (await shop.store.sync(window.ended_version))[1].ended is None
+    assert synced == ({inside[0].id: shop.clock.ms(300)}, window.ended_version)
+    assert (await shop.store.sync(window.ended_version))[1] == (None, window.ended_version)
     await shop.again().leave(inside[1])
-    listed = (await shop.store.sync(window.ended_version))[1].ended
-    assert listed is not None
-    assert set(listed) == {ticket.id for ticket in inside}
+    again, synced = await shop.store.sync(window.ended_version)
+    assert synced == ({inside[1].id: shop.clock.ms(300)}, again.ended_version)
+    other = shop.again()
+    assert set(await other.ended()) == {ticket.id for ticket in inside}, "who is new reads it all"
+    await other.close()
+
+
+async def end_many(shop: Line, count: int, at_once: int) -> None:
+    """Have so many sessions end early, in turns that the room has slots for."""
+    for _ in range(count // at_once):
+        assert all(await shop.leave(*await shop.enter(at_once)))
+
+
+async def test_a_long_list_is_read_in_parts(line: MakeLine) -> None:
+    shop = line(window_size=10_000, capacity=500)
+    await end_many(shop, 2_500, 500)
+    sizes, version = [], -1
+    while version < 2_500:
+        window, synced = await shop.store.sync(version)
+        assert synced.ended is not None
+        sizes.append(len(synced.ended))
+        version = synced.version
+    assert (sizes, window.ended_version) == ([1000, 1000, 500], 2_500)
+
+
+async def test_a_busy_shops_releases_free_their_slots(line: MakeLine) -> None:
+    """As many as enter in one lease are listed, whatever the capacity: ten times as many as there are slots here."""
+    shop = line(window_size=10_000, capacity=300)
+    for _ in range(10):
+        assert all(await shop.leave(*await shop.enter(300)))
+        shop.clock.advance(25)
+    assert (await shop.look()).inside == 0
+    assert len(await shop.ended()) == 3_000
+
+
+def count_endings(shop: Line) -> int:
+    with stores.admin(shop.url) as client:
+        return int(client.zcard(shop.key("endings")))
+
+
+async def test_what_has_run_out_is_forgotten(line: MakeLine) -> None:
+    shop = line(window_size=10_000, capacity=1_500)
+    await end_many(shop, 3_000, 1_500)
+    shop.clock.advance(100)
+    await end_many(shop, 500, 500)
+    shop.clock.advance(200)
+    for left in (2_500, 1_500, 500, 500):
+        await shop.look()
+        assert count_endings(shop) == left
+    assert len(await shop.ended()) == 500
+    shop.clock.advance(100)
+    assert await shop.ended() == {}
+    assert count_endings(shop) == 0
+
+
+@pytest.mark.parametrize("lost", ["order", "order and version", "list"])
+async def test_a_list_without_an_order_is_read_whole(line: MakeLine, lost: str) -> None:
+    """As an earlier version's scripts leave it, or a store that throws single keys away."""
+    shop = line(window_size=4, capacity=4)
+    inside = await shop.enter(4)
+    await shop.leave(*inside[:2])
+    known = (await shop.look()).ended_version
+    with stores.admin(shop.url) as client:
+        if lost == "list":
+            client.delete(shop.key("ended"))
+        else:
+            client.zadd(shop.key("ended"), {inside[2].id: shop.clock.ms(300) * 1000})
+            client.hincrby(shop.key("state"), "ended_version", 1)
+        if lost == "order and version":
+            client.delete(shop.key("endings"))
+            client.hdel(shop.key("state"), "ended_noted")
+    if lost != "list":
+        _, synced = await shop.store.sync(known)
+        assert synced.ended is not None
+        assert set(synced.ended) == {ticket.id for ticket in inside[:3]}
+    await shop.leave(inside[3])
+    _, synced = await shop.store.sync(known)
+    assert synced.ended is not None
+    assert inside[3].id in synced.ended
 
 
 async def test_a_full_list_frees_a_slot_only_at_the_passs_own_end(line: MakeLine) -> None:
-    shop = line(window_size=1001, capacity=1001)
-    *many, last = await shop.enter(1001)
-    assert all(await shop.leave(*many))
-    assert len(await shop.ended()) == 1000
+    shop = line(window_size=10_000, capacity=25)  # 50 for each slot
+    await end_many(shop, 1_250, 25)
+    (last,) = await shop.enter(1)
     assert await shop.leave(last) == [0]
+    assert len(await shop.ended()) == 1_250
     assert (await shop.look()).inside == 1
     shop.clock.advance(300)
     assert await shop.ended() == {}
     shop.clock.advance(GRACE)
     assert (await shop.look()).inside == 0
+
+
+async def test_a_small_room_has_a_list_of_a_thousand(line: MakeLine) -> None:
+    shop = line(window_size=10_000, capacity=2)
+    await end_many(shop, 1_000, 2)
+    (last,) = await shop.enter(1)
+    assert await shop.leave(last) == [0]
 
 
 async def test_who_leaves_makes_room_for_the_next_in_the_same_call(line: MakeLine) -> None:

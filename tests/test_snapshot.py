@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests import stores
 from tests.conftest import SECRET
 from tests.gates import eventually
-from tests.rooms import Clock
+from tests.rooms import Clock, Line
 from tests.test_store_rights import DOCUMENTED, make_user
 from tests.windows import window
 from waitroom import snapshot
@@ -189,6 +189,35 @@ async def test_the_list_of_the_ended_is_read_when_it_has_changed(store: Counting
     await fresh.reread()
     assert fresh.ended == {"somebody": 2**50}, "what is known stays until the store has another list"
     await fresh.close()
+
+
+async def test_p1_a_list_of_many_parts_is_known_after_one_sync(
+    settings: Make, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Line(store_url, settings(capacity=600, window_size=10_000))
+    ids = set()
+    for _ in range(4):
+        tickets = await busy.enter(600)
+        ids |= {ticket.id for ticket in tickets}
+        await busy.leave(*tickets)
+    store = Counting(store_url, busy.settings, busy.clock)
+    fresh = Snapshot(store, 60, is_idle)
+    await fresh.fresh()
+    assert (set(fresh.ended), store.reads) == (ids, 3)
+    (one,) = await busy.enter(1)
+    await busy.leave(one)
+    await fresh.reread()
+    assert (set(fresh.ended), store.reads) == (ids | {one.id}, 4)
+    # What has run out is forgotten now and then, also where nothing is listed any more.
+    busy.clock.advance(busy.settings.session_seconds)
+    await fresh.reread()
+    assert len(fresh.ended) == 2401
+    monkeypatch.setattr(snapshot, "PRUNE_SECONDS", 0.0)
+    await fresh.reread()
+    assert fresh.ended == {}
+    await fresh.close()
+    await store.close()
+    await busy.close()
 
 
 async def test_a_store_that_goes_and_comes_is_told_once(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from waitroom.errors import StoreError
 from waitroom.grace import Grace
 from waitroom.patience import LATE, is_done_in_time
-from waitroom.store import Store
+from waitroom.store import Store, Synced
 from waitroom.together import is_alive
 from waitroom.window import Window
 
@@ -23,6 +23,8 @@ STEADY_SECONDS = 5.0
 """How long the store has to stay once it is back, before the log says so."""
 CONTACT_SECONDS = 5.0
 """How long a process waits at its start for the store's first answer."""
+PRUNE_SECONDS = 10.0
+"""How often those are forgotten whose passes have run out since they ended: there may be thousands to look at."""
 GRACE_MS = 30_000
 """How much longer than its pass the store keeps a lease, and would have renewed it; the scripts' GRACE_US."""
 
@@ -58,6 +60,7 @@ class Snapshot:
         self._read_at = self._used_at = float("-inf")
         self._offset_ms: float | None = None
         self._ended_version = -1
+        self._pruned_at = float("-inf")
         # When the store went away, and when it was seen last before; 0: it never was.
         self._lost_at = self._seen_at = 0
         self._outage: tuple[int, int] | None = None
@@ -223,9 +226,7 @@ class Snapshot:
         if in_time or self._offset_ms is None:  # by the middle of a long way the time is not to be told
             self._offset_ms = window.at - (sent_at + answered_at) / 2 * 1000
         self.learn(window)
-        if synced.ended is not None:
-            self._take_over(synced.ended)
-            self._ended_version = window.ended_version
+        await self._take_over(window, synced)
         # A store that answers late is as good as away: the next calls would be late as well.
         if self.away_since is not None and in_time:
             await self._store.check()  # the sync may be all that it does not refuse
@@ -241,7 +242,14 @@ class Snapshot:
             )
             self._told_since = None
 
-    def _take_over(self, ended: dict[str, int]) -> None:
-        """A session that has ended stays so, also where the store has lost the list."""
-        now = self.now()
-        self.ended = {id: until for id, until in (self.ended | ended).items() if until > now}
+    async def _take_over(self, window: Window, synced: Synced) -> None:
+        """Refuse what has ended; a session that has ended stays so, also where the store has lost the list."""
+        while synced.ended is not None:
+            self.ended |= synced.ended
+            self._ended_version = synced.version
+            if synced.version >= window.ended_version:
+                break
+            window, synced = await self._store.sync(synced.version)
+        if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
+            self._pruned_at, now = time.monotonic(), self.now()
+            self.ended = {id: until for id, until in self.ended.items() if until > now}

@@ -38,8 +38,9 @@ KEYS = (
     "counters",
     "joined",
     "left",
+    "endings",
 )
-PREAMBLE = ("state", "heal", "ahead", "pace", "slide")
+PREAMBLE = ("state", "heal", "ahead", "pace", "slide", "ended")
 """Put in front of every script, in this order."""
 SCRIPTS = ("join", "claim", "renew", "leave", "sync", "look")
 
@@ -74,9 +75,13 @@ class Claimed(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """The sessions that ended early, with until when (ms) they are refused; None: as before."""
+    """The sessions that ended early since the last time, with until when (ms) they are refused; None: nothing new.
+
+    `version` is up to where the list was read: there is more where it is less than the window's `ended_version`.
+    """
 
     ended: dict[str, int] | None
+    version: int
 
 
 @cache
@@ -167,25 +172,25 @@ class Store(StoreContact):
         return window, [_milliseconds(end) for end in answers]
 
     async def sync(self, ended_version: int) -> tuple[Window, Synced]:
-        """Read the room; the list of ended sessions only where it is another than `ended_version`.
+        """Read the room; of the list of ended sessions what was added after `ended_version`.
 
         What was counted goes along. Where the answer is lost on its way it may be told twice.
         """
         counts = self.counters.take()
         try:
-            window, ended = await self._run("sync", [ended_version, self._listed_in, counts])
+            window, read = await self._run("sync", [ended_version, self._listed_in, counts])
         except BaseException:  # also where whoever reads is cancelled
             self.counters.put_back(counts)
             raise
         events = ", ".join(f"{counts[name]} {name}" for name in sorted(EVENTS) if name in counts)
         if events:
             log.info("counted since the last time: %s", events)
-        if ended is None:
-            return window, Synced(None)
+        if read is None:
+            return window, Synced(None, ended_version)
         self._listed_in = window.newest.name
-        return window, Synced(
-            {id: _milliseconds(end) for id, end in zip(ended[::2], ended[1::2], strict=True)}
-        )
+        version, *ended = read
+        listed = {id: _milliseconds(end) for id, end in zip(ended[::2], ended[1::2], strict=True)}
+        return window, Synced(listed, version)
 
     async def look(self) -> dict[str, Any]:
         """Read the room without touching it, whatever this process's settings; empty: there is no such room."""

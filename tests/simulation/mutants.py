@@ -124,9 +124,10 @@ MUTANTS = (
     ),
     Mutant(
         "who has left comes back with a copy",
-        "scripts/leave.lua",
-        "  redis.call('ZADD', ENDED, pass_ends, id)\n",
+        "scripts/ended.lua",
+        "    redis.call('ZADD', ENDED, text(pass_ends), id)\n",
         "",
+        seed=470,
     ),
     Mutant(
         "leaving does not free the place",

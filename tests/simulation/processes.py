@@ -90,7 +90,7 @@ class Process:
         if synced.ended is not None:
             known = self.ended | synced.ended
             self.ended = {id: until for id, until in known.items() if until > self.now()}
-            self._ended_version = window.ended_version
+            self._ended_version = synced.version
         if self.is_away:
             self.is_away = False
             self._outage = self._lost_at, window.at

@@ -5,11 +5,10 @@
 -- answer  view, and for each until when the session's copies have to be refused; 0: there was no session
 
 local MOST_LEFT = 400 -- the lowest of those who left; who left beyond them is a no-show
-local LONGEST_ENDED = 1000 -- every process keeps the list, so that it has to stay short
 
 -- Where the list of the ended is full, nobody would refuse the copies: the slot stays taken until the lease ends.
 local function end_session(id, lease_ends)
-  if redis.call('ZCARD', ENDED) >= LONGEST_ENDED then
+  if endings.are_full() then
     return 0
   end
   local pass_ends = lease_ends - GRACE_US
@@ -18,8 +17,7 @@ local function end_session(id, lease_ends)
   if pass_ends <= now then
     return 0
   end
-  redis.call('ZADD', ENDED, pass_ends, id)
-  room.ended_version = room.ended_version + 1
+  endings.add(id, pass_ends)
   return text(pass_ends)
 end
 
@@ -77,6 +75,8 @@ local function leave(generation, epoch, number, id, pass_ends, known_in, entered
 end
 
 begin_room()
+endings.mend()
+endings.forget()
 local answers = {}
 for i, credential in ipairs(items) do
   answers[i] = leave(unpack(credential))

@@ -13,6 +13,7 @@
 --      11 counters  hash   name -> how often it happened since the room began, as processes have told
 --      12 joined    zset   id -> number, of the newest epoch: the MOST_JOINED that were given last, see join
 --      13 left      zset   rank, in rank order: given up while it waited, the lowest of them
+--      14 endings   zset   "id pass_ends" -> the ended_version with which it was listed, for those in `ended`, see ended
 -- ARGV  1 rules     JSON: tag, window_size, interval_us, active_us, claim_us, capacity, lease_us, first_lease_us,
 --                   running_us, max_session_us, settle_us, longest_poll_us, and in tests now_us and history
 --       2 items     JSON, a list: what each script documents; its answers come in the same order
@@ -21,7 +22,7 @@
 -- Times are the room's clock in microseconds, which a Lua number holds exactly: the store's own, but that it
 -- never goes back. A rank is written "epoch:number" with both parts of fixed width, so that it sorts as text.
 
-local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS, JOINED, LEFT =
+local STATE, INSIDE, FIRST, ENTRIES, CALLS, PROMISED, DOOR, ASKED, USED, ENDED, COUNTERS, JOINED, LEFT, ENDINGS =
   unpack(KEYS)
 local GRACE_US = 30000000 -- the store keeps a lease this much longer than its pass
 local HERE_US = 3000000 -- who stands at the door is told to ask more often than this
@@ -48,6 +49,7 @@ local REGISTERS = {
   'tally', -- numbers called, in whatever epoch; the pace is measured by it
   'pace', -- how fast the line moves, while there is one; see pace
   'ended_version', -- counts the sessions that ended early
+  'ended_noted', -- the same, as of those that are in `endings`
   'shows', -- how many of those called come and how soon, see ahead
   'came', -- how many of them came lately, and since when nobody has, see ahead
   'rules', -- "capacity window_size interval_us", for whoever looks and has no settings of the room's
@@ -217,6 +219,7 @@ local function read_room()
   room.entered_found = number('entered_found', 0)
   room.tally = number('tally', 0)
   room.ended_version = number('ended_version', 0)
+  room.ended_noted = number('ended_noted', 0)
 end
 
 local function keep_room()
@@ -228,7 +231,7 @@ local function keep_room()
     inside_known = text(room.inside_known), inside_found = text(room.inside_found), known_at = text(room.known_at),
     entered_known = text(room.entered_known), entered_found = text(room.entered_found),
     tally = text(room.tally), pace = room.pace or (kept.pace and ''), ended_version = text(room.ended_version),
-    shows = write_shows(), came = write_came(),
+    ended_noted = text(room.ended_noted), shows = write_shows(), came = write_came(),
     rules = string.format('%.0f %.0f %.0f', rules.capacity, rules.window_size, rules.interval_us),
   }
   local changed = {}
