@@ -10,6 +10,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,21 @@ def test_its_settings_are_real_and_its_key_is_not_in_it() -> None:
     assert settings["WAITROOM_REDIS_URL"] == "redis://redis:6379/0"
 
 
+def test_the_proxys_address_alone_is_believed_and_nobody_else_is_given_it() -> None:
+    (address,) = {
+        SERVICES["gate"]["environment"][name] for name in ("FORWARDED_ALLOW_IPS", "WAITROOM_TRUSTED_PROXIES")
+    }
+    assert SERVICES["proxy"]["networks"] == {"front": {"ipv4_address": address}}
+    (pool,) = COMPOSE["networks"]["front"]["ipam"]["config"]
+    subnet, dynamic = ip_network(pool["subnet"]), ip_network(pool["ip_range"])
+    assert ip_address(address) in subnet
+    assert ip_address(pool["gateway"]) in subnet
+    assert dynamic.subnet_of(subnet)  # type: ignore[arg-type]
+    assert not {ip_address(address), ip_address(pool["gateway"])} & set(dynamic)
+    assert address != pool["gateway"], "by which the users of the machine come"
+    assert subnet.is_private
+
+
 def test_its_gate_starts_with_its_command_and_settings(image: Image) -> None:
     settings = {
         **SERVICES["gate"]["environment"],
@@ -191,6 +207,10 @@ def test_its_gate_starts_with_its_command_and_settings(image: Image) -> None:
         window = client.get(f"{API}/window").json()
         assert window["capacity"] == int(settings["WAITROOM_CAPACITY"])
         until(lambda: "hourglass" in client.get("/").text)
+        # As from the machine, past the proxy.
+        lies = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
+        passed_by = httpx.post(f"{server.url}{API}/join", headers=lies, timeout=DEADLINE_SECONDS)
+        assert "__Host-" not in passed_by.headers["set-cookie"], "nobody but the proxy is believed"
 
 
 def test_its_store_keeps_everything(tmp_path: Path) -> None:
