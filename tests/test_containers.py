@@ -179,7 +179,8 @@ def test_its_settings_are_real_and_its_key_is_not_in_it() -> None:
     settings = SERVICES["gate"]["environment"]
     assert {name for name in settings if name.startswith("WAITROOM_")} <= NAMES
     assert settings["WAITROOM_SECRET"].startswith("${WAITROOM_SECRET:?")
-    assert settings["WAITROOM_REDIS_URL"] == "redis://redis:6379/0"
+    assert settings["WAITROOM_REDIS_URL"] == "redis://:${REDIS_PASSWORD}@redis:6379/0"
+    assert COMPOSE["x-password"].startswith("${REDIS_PASSWORD:?")
 
 
 def test_the_proxys_address_alone_is_believed_and_nobody_else_is_given_it() -> None:
@@ -214,13 +215,21 @@ def test_its_gate_starts_with_its_command_and_settings(image: Image) -> None:
 
 
 def test_its_store_keeps_everything(tmp_path: Path) -> None:
-    _, *flags = SERVICES["redis"]["command"]
-    with stores.redis_server(tmp_path, *flags) as url, redis.Redis.from_url(url) as client:
-        kept = client.config_get("appendonly", "maxmemory-policy", "save")
+    """And nobody reads it without the password: every user of the machine can reach its port."""
+    word = "a-password"
+    _, *flags = [word if flag == COMPOSE["x-password"] else flag for flag in SERVICES["redis"]["command"]]
+    assert SERVICES["redis"]["environment"] == {"REDISCLI_AUTH": COMPOSE["x-password"]}
+    with stores.redis_server(tmp_path, *flags) as url:
+        with redis.Redis.from_url(url) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        with redis.Redis.from_url(url, password=word) as client:
+            kept = client.config_get("appendonly", "maxmemory-policy", "save")
         assert kept == {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""}
         health = [*SERVICES["redis"]["healthcheck"]["test"][1:]]
-        asked = subprocess.run([health[0], "-s", url.removeprefix("unix://"), *health[1:]], check=False)
-        assert asked.returncode == 0
+        command = [health[0], "-s", url.removeprefix("unix://"), *health[1:]]
+        for environment, status in (({"REDISCLI_AUTH": word}, 0), ({}, 1)):
+            asked = subprocess.run(command, env={**os.environ, **environment}, check=False)
+            assert asked.returncode == status
 
 
 # -- the load balancer ----------------------------------------------------------------------------
