@@ -15,10 +15,11 @@ ADDRESS = _words("""
     X-Google-Real-IP X-Host-IP X-IP X-Middleware-IP X-MS-Forwarded-Client-IP X-NF-Client-Connection-IP
     X-Original-Forwarded-For X-Original-For X-Original-Remote-Addr X-Originating-IP X-Peer-IP X-ProxyUser-Ip X-Real-IP
     X-Remote-Addr X-Remote-IP X-Source-IP X-Sucuri-ClientIP X-True-IP X-User-IP X-Vercel-Forwarded-For
-    X-Vercel-Proxied-For
+    X-Vercel-Proxied-For X-Coming-From X-Server-Addr
 """)
 URL = _words("""
-    Base-URL CloudFront-Forwarded-Proto CF-Visitor Disguised-Host Fastly-Orig-Host Fastly-SSL Fly-Forwarded-Port
+    Base-URL X-Base-Path X-Gateway-Host X-Path-Base X-Virtual-Host X-Matched-Path X-Req-URL
+    CloudFront-Forwarded-Proto CF-Visitor Disguised-Host Fastly-Orig-Host Fastly-SSL Fly-Forwarded-Port
     Front-End-Https HTTP-Host HTTPS IIS-WasUrlRewritten Path-Info Request-URI Script-Name Unencoded-URL WL-Proxy-SSL
     X-Accel-Mapping X-Amzn-Remapped-Host X-AppService-Proto X-ARR-SSL X-Backend-Host X-Base-URL X-Context-Path
     X-Envoy-Original-Path X-External-Host X-Forwarded-Host X-Forwarded-Path X-Forwarded-Port X-Forwarded-Prefix
@@ -30,7 +31,8 @@ URL = _words("""
     X-Script-Name X-Sendfile-Type X-Server-Name X-SSL X-URI X-URL X-URL-Scheme X-WAWS-Unencoded-URL
 """)
 METHOD = _words("""
-    Override-Method Proxy X-Forwarded-Method X-HTTP-Method X-HTTP-Method-Override X-HTTP-Verb-Override X-Method
+    Override-Method Proxy HTTP-X-HTTP-Method X-Tunnel-Method
+    X-Forwarded-Method X-HTTP-Method X-HTTP-Method-Override X-HTTP-Verb-Override X-Method
     X-Method-Override X-Original-Method X-Request-Method
 """)
 HEARSAY = [*ADDRESS, *URL, *METHOD]

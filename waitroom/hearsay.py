@@ -12,23 +12,24 @@ LONGEST_NAME = 100
 
 # The client's address: `CF-Connecting-IP`, `X-ProxyUser-Ip`, `X-Azure-ClientIP`, `CloudFront-Viewer-Address`.
 _WHOSE = (
-    "(?:client|cluster|connecting|external|originating|peer|real|remote|socket|source|src|true|user|viewer"
-    "|visitor)"
+    "(?:client|cluster|connecting|external|originating|peer|real|remote|server|socket|source|src|true|user"
+    "|viewer|visitor)"
 )
 _ADDRESS = rf"""
     (?:.*-)?{_WHOSE}?ip(?:s|v[46])?(?:-addr(?:ess)?|-port|-authorization)?
   | (?:.*-)?{_WHOSE}-?(?:addr|address|host|port)
 """
 # `Forwarded`, `X-Forwarded-Prefix`, `X-Forward-For`, `Fly-Forwarded-Proto`, but not `Max-Forwards`, which is HTTP's.
-_FORWARDED = r".*forward(?:ed|er)?(?!s|ing).* | .*-proxied-for"
+_FORWARDED = r".*forward(?:ed|er)?(?!s|ing).* | .*-proxied-for | (?:x-)?coming-from"
 # Parts of the URL: `X-Original-URL`, `X-Rewrite-URI`, `X-HTTP-Host-Override`, `X-Script-Name`, `X-Ingress-Path`.
 _PART = (
-    "(?:base-?url|host(?:name)?|http-?host|path(?:-?info|-translated|-prefix)?|port|prefix|proto(?:col)?"
+    "(?:base-?url|host(?:-?name)?|http-?host|path(?:-?info|-translated|-prefix|-base)?|port|prefix|proto(?:col)?"
     "|query(?:-string)?|request-uri|root-path|scheme|script-name|server-(?:name|port)|ur[il](?:-scheme)?|vhost)"
 )
 _CHANGED = (
-    "(?:application|backend|context|disguised|external|ingress|orig(?:inal)?|override|proxy|raw|real|remapped"
-    "|replaced|request(?:ed)?|rewrit(?:e|ten)|surrogate|unencoded)"
+    "(?:application|backend|base|context|disguised|external|gateway|ingress|invoke|matched|mount|override"
+    "|orig(?:inal|inated)?|proxy|raw|real|remapped|replaced|req(?:uest|uested)?|rewrit(?:e|ten)|script|server"
+    "|sub|surrogate|unencoded|upstream|virtual)"
 )
 _URL = rf"""
     (?:x-|http-|x-http-)?{_PART}
@@ -40,13 +41,13 @@ _URL = rf"""
 """
 # Whether the visitor spoke TLS: `Front-End-Https`, `X-ARR-SSL`, `WL-Proxy-SSL`, `CF-Visitor`.
 _SCHEME = r"""
-    (?:.*-)?https | (?:x-|x-arr-|wl-|fastly-|proxy-|x-proxy-|wl-proxy-)?(?:ssl|tls)
+    (?:.*-)?https | (?:x-|x-arr-|wl-|fastly-|(?:x-)?front-end-|(?:x-)?proxy-|wl-proxy-)?(?:ssl|tls)
   | x-\w+-(?:proto|scheme) | cf-visitor
 """
 # `X-HTTP-Method-Override`, `X-Method`; not CORS's `Access-Control-Request-Method`, nor a shop's `X-Payment-Method`.
 _METHOD = r"""
     (?:.*-)?(?:method|verb)-override
-  | (?:x-)?(?:http-|original-|override-|request-|real-)?(?:method|verb)
+  | (?:x-|http-)*(?:(?:actual|original|override|request|real|tunnel)-)?(?:method|verb)
 """
 # Whatever these vendors' proxies say; and `Proxy`, which a CGI takes for the setting `HTTP_PROXY`.
 _VENDORS = r"(?:x-azure|x-envoy|x-appengine|cf-connecting|cf-pseudo)-.* | proxy"
