@@ -29,7 +29,7 @@ def test_no_more_readings_are_found_than_there_is_work_for(length: int) -> None:
     made = ["".join([chance.choice(STARTS), *chance.choices(PIECES, k=length)])[:length] for _ in range(300)]
     for path in [*made, *(repeated(beginning, length) for beginning in WORST)]:
         found = read(path, partial(as_sent, path.encode("utf-8", "replace")))
-        assert found.work <= MOST_WORK + LONGEST_SPELLING
+        assert found.work <= MOST_WORK
         for each in (found.folded or (), found.exact or ()):
             assert len(each) <= MOST_WORK // 8
             assert sum(map(len, each)) <= 64 * MOST_WORK
@@ -43,6 +43,7 @@ def test_what_is_too_much_work_belongs_to_every_room() -> None:
         "/blog//" + "a" * LONGEST_SPELLING,
         "/blog/" + "ガ" * LONGEST_SPELLING,
         "/blog//" + "ガ" * LONGEST_LETTERS,
+        "/blog/" + "\ufdfa" * (LONGEST_SPELLING // 16),
         "/blog/" + "/a/../b//c;d" * 20,
     ):
         assert found.of(asked(path)).rooms == everyone
@@ -80,6 +81,11 @@ def test_a_long_path_that_a_site_gives_out_stays_in_its_one_room(target: str, ro
     found = ways(2, "/*")
     assert found.of(asked(root_path + target, root_path=root_path)).rooms == [0]
     assert found.of(asked(f"{root_path}/sale1{target}", root_path=root_path)).rooms == [1]
+
+
+def test_what_is_found_at_a_glance_is_no_work() -> None:
+    assert read("/shop/7").work == read("/Shop/caf\xe9").work == 0
+    assert 0 < read("/shop//7").work < read("/shop//7/..").work
 
 
 def test_the_invisible_characters_are_those_that_unicode_calls_so() -> None:

@@ -133,7 +133,7 @@ def lies_below(path: str, root: str) -> bool | None:
             return None
         letters = _letters(path)
         work = (_weight(path) + letters) * (MOST_ROUNDS + 1 if letters or "%" in path else 1)
-        if work > MOST_WORK // 2:
+        if work > MOST_WORK // 3:
             return None
         folded = normalise(path)
     return is_below(folded, normalise(root))
@@ -212,9 +212,9 @@ class _Search:
             self._forms.append(form)
 
     def _spend(self, work: int) -> None:
-        self.work += work
-        if self.work > MOST_WORK:
+        if self.work + work > MOST_WORK:
             raise _UncertainError
+        self.work += work
 
     def _fold(self, form: str) -> None:
         self._spend(_letters(form))
@@ -224,21 +224,22 @@ class _Search:
             self._add(made, self._rounds[form])
 
     def _take_steps(self, form: str) -> None:
-        weight = _weight(form)
-        self._spend(weight)
         if _is_doubtful(form):
             raise _UncertainError
-        rounds = self._rounds[form]
-        if "%" in form:
-            self._decode(form, rounds, weight)
         ended = form + "/"
-        for mark, step in _STEPS:
-            if mark in ended:
-                self._spend(weight)
-                self._add(step(form), rounds)
+        steps = [step for mark, step in _STEPS if mark in ended]
+        is_escaped = "%" in form
+        # All at once: what is not going to be finished need not be begun.
+        self._spend(_weight(form) * (1 + is_escaped + len(steps)))
+        rounds = self._rounds[form]
+        if is_escaped:
+            self._decode(form, rounds)
+        for step in steps:
+            self._add(step(form), rounds)
 
-    def _decode(self, form: str, rounds: int, weight: int) -> None:
-        self._spend(weight if form.isascii() else weight + 8 * form.count("%"))
+    def _decode(self, form: str, rounds: int) -> None:
+        if not form.isascii():
+            self._spend(8 * form.count("%"))
         if (decoded := _unquote(form)) == form:
             return
         # With `..` beside escapes it also matters which is looked at first; no honest link has both.
