@@ -55,7 +55,7 @@ faults-under-load: $(VENV)/.dev ## joins and visitors inside at full rate while 
 audit: $(VENV)/.audit ## look up known holes in what the image installs; offline it says so
 	@$(BIN)/python -m tests.audit deploy/requirements.txt
 
-mutants: $(VENV)/.dev ## how many small faults in paths, tickets and window the tests notice
+mutants: $(VENV)/.dev ## how many small faults in readings, paths, tickets and window the tests notice
 	@$(PIP) --group mutation
 	$(BIN)/python -m tests.mutants
 
