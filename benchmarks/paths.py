@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from waitroom.areas import Areas
-from waitroom.ways import Ways
+from waitroom.paths.owners import Owners
+from waitroom.web.routing import Routing
 
 Scope = dict[str, Any]
 Measure = Callable[[Scope], float]
@@ -67,13 +67,13 @@ def all_asked(path: str) -> Iterator[Scope]:
             yield asked(path, is_sent, root_path)
 
 
-def ways(rooms: int, paths: str = "/shop/*") -> Ways[int]:
+def ways(rooms: int, paths: str = "/shop/*") -> Routing[int]:
     """Set up so many rooms, the first with these paths."""
     further = [
         ((f"/sale{at}/*", f"*/checkout{at}"), (f"/sale{at}/img/*", f"*/img{at}.css"))
         for at in range(1, rooms)
     ]
-    return Ways("/_waitroom", Areas([((paths,), EXCLUDE), *further]), list(range(rooms)))
+    return Routing("/_waitroom", Owners([((paths,), EXCLUDE), *further]), list(range(rooms)))
 
 
 def find_worst(
@@ -107,7 +107,7 @@ def _changed(parts: Sequence[str], chance: random.Random) -> list[str]:
     return changed
 
 
-def microseconds(found: Ways[int], scope: Scope, times: int) -> float:
+def microseconds(found: Routing[int], scope: Scope, times: int) -> float:
     """Take the shortest of so many times."""
     shortest = float("inf")
     for _ in range(times):
@@ -147,7 +147,7 @@ def figures(seed: int, climbs: int, rounds: int, lengths: Sequence[int] = LENGTH
 
 
 def _figure(
-    found: Ways[int], rooms: int, length: int, chance: random.Random, climbs: int, rounds: int
+    found: Routing[int], rooms: int, length: int, chance: random.Random, climbs: int, rounds: int
 ) -> Figure:
     tried = [repeated(beginning, length) for beginning in WORST]
     for root_path in ("", "/app"):

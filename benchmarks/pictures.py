@@ -15,7 +15,7 @@ def draw(lines: list[Waiting], folder: Path) -> None:
             Line("waitroom", waiting, [one.keys / 1024 for one in lines]),
             Line("a sorted set of visitors", waiting, [one.sorted_set / 1024 for one in lines], dashed=True),
         ],
-        title="Memory in the store",
+        title="Evidence in the store",
         x="visitors waiting",
         y="KiB",
         log_x=True,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.page import put
-from waitroom.window import Tempo, poll_seconds
+from waitroom.line.window import Tempo, poll_seconds
 
 BEGIN, END = "<!-- scale: written by `make scale` -->\n", "<!-- end of scale -->"
 LINES = (10_000, 100_000, 1_000_000, 10_000_000)

@@ -14,7 +14,7 @@ import redis
 from benchmarks.machine import ROOT, Cores, cpu_seconds, peak_memory, pin
 from tests.gates import free_port, started
 from tests.stores import valkey
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 SECRET = "a-secret-for-benchmarks-that-is-long-enough"  # noqa: S105  # of rooms that last some minutes
 UVICORN = "-m uvicorn --http httptools --no-access-log --log-level warning --timeout-keep-alive 75 --loop"

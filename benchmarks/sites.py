@@ -5,7 +5,7 @@ import hmac
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 KEY = b"a key of the yardsticks, which guard nothing"
 YARDSTICK = b"yardstick"

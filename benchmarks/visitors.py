@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from benchmarks.sites import YARDSTICK, sign
 from benchmarks.wrk import BenchmarkError
 from tests.under_load.clients import Client, Response
-from waitroom.tickets import LONGEST_TOKEN
+from waitroom.line.tickets import LONGEST_TOKEN
 
 API = "/_waitroom"
 CONNECTIONS = 32

@@ -15,8 +15,8 @@ from benchmarks.results import Cost, Waiting
 from benchmarks.servers import SECRET, Server, Store, server, store
 from benchmarks.visitors import API, among_others
 from benchmarks.wrk import BenchmarkError, Counted, Load
-from waitroom.settings import load as load_settings
-from waitroom.store import Store as Scripts
+from waitroom.config.settings import load as load_settings
+from waitroom.store.transitions import Store as Scripts
 
 ROOM = "waiting"
 LENGTHS = (1_000, 10_000, 100_000, 1_000_000)

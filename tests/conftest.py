@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 
 from tests import authorities, stores
-from waitroom.settings import Settings, load
+from waitroom.config.settings import Settings, load
 
 pytest_plugins = ["tests.browser", "tests.images", "tests.libraries", "tests.packaged"]
 

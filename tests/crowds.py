@@ -17,8 +17,8 @@ from playwright.async_api import async_playwright
 from tests.browser import chromium
 from tests.gates import API, Server, serving
 from tests.solving import solved
-from waitroom.challenges import Challenges
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.room.challenges import Challenges
 
 CONNECTIONS = 20
 IN_LINE = 100

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message
 
 from tests.waiting import DEADLINE_SECONDS as DEADLINE_SECONDS
 from tests.waiting import end, end_group
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 API = "/_waitroom"
 

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 asked: list[str] = []
 """What reached the site."""

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from waitroom.settings import Settings
-from waitroom.tickets import Ticket
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Ticket
 
 GRACE = 30_000_000
 DOOR = 10_000_000

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def outcomes() -> Iterator[tuple[str, str]]:
-    """Each mutant's name, such as `waitroom.readings.x_read__mutmut_2`, and what became of it."""
+    """Each mutant's name, such as `waitroom.paths.readings.x_read__mutmut_2`, and what became of it."""
     for line in said("results", "--all", "true").splitlines():
         name, _, outcome = line.strip().partition(": ")
         yield name, outcome

@@ -4,7 +4,7 @@ import json
 
 from starlette.types import Receive, Scope, Send
 
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 
 async def pages(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,6 @@
 import os
 
 from waitroom import WaitingRoomMiddleware
-from waitroom.proxying import Proxy
+from waitroom.proxy.proxy import Proxy
 
 app = WaitingRoomMiddleware(Proxy(os.environ["UPSTREAM"], 10))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 VARIABLE = "RECORDED_IN"
 

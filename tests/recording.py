@@ -13,9 +13,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from tests.stores import valkey
-from waitroom.settings import Settings, load
-from waitroom.store import Store
-from waitroom.tickets import Ticket, Tokens, pass_of
+from waitroom.config.settings import Settings, load
+from waitroom.line.tickets import Ticket, Tokens, pass_of
+from waitroom.store.transitions import Store
 
 SECRET = "the key that all recordings are signed with"
 ROOM = "recorded"

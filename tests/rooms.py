@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from waitroom.sessions import Sessions
-from waitroom.settings import Settings
-from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import Pass, Ticket, new_id
-from waitroom.window import Window
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Pass, Ticket, new_id
+from waitroom.line.window import Window
+from waitroom.room.sessions import Sessions
+from waitroom.store.transitions import Claimed, Joined, Store
 
 GRACE = 30
 """Seconds for which the store keeps a lease after its pass."""

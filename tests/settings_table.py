@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from waitroom.environment import PREFIX, ROOMS
-from waitroom.settings import Settings
+from waitroom.config.environment import PREFIX, ROOMS
+from waitroom.config.settings import Settings
 
 BEGIN, END = "<!-- settings: written by `make readme` -->\n", "<!-- end of settings -->"
 

@@ -23,8 +23,8 @@ from redis.cluster import ClusterNode
 from tests import waiting
 from tests.gates import free_port, free_ports
 from tests.waiting import end
-from waitroom.embedded import share
-from waitroom.store_url import parse
+from waitroom.config.store_url import parse
+from waitroom.store.embedded.server import share
 
 DEADLINE_SECONDS = 60
 """A sentinel asks every 10 s, and makes a former primary a replica only 8 s after it could: twice that, and more."""

@@ -32,11 +32,11 @@ from tests.gates import (
     uvicorn,
 )
 from tests.waiting import until
-from waitroom.again import PASSED, vouched, vouchers
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.proxying import Proxy
-from waitroom.settings import Settings
-from waitroom.ways import Way
+from waitroom.config.settings import Settings
+from waitroom.proxy.proxy import Proxy
+from waitroom.web.again import PASSED, vouched, vouchers
+from waitroom.web.middleware import WaitingRoomMiddleware
+from waitroom.web.routing import Way
 
 Make = Callable[..., Settings]
 

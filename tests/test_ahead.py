@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.rooms import Line, as_pass
-from waitroom.settings import load
-from waitroom.tickets import Ticket
+from waitroom.config.settings import load
+from waitroom.line.tickets import Ticket
 
 MakeLine = Callable[..., Line]
 ROOM: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 from tests.gates import API, bearer, client_of, comes_in, gated, is_inside, session, takes_number
 from tests.sites import site
 from tests.test_middleware import HTML
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 Make = Callable[..., Settings]
 

@@ -16,10 +16,10 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.gates import API, bearer, client_of, eventually, gated, is_inside, session, takes_number
 from tests.sites import site
-from waitroom.answers import answer, json_answer, problem, public_headers
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings, load
-from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.config.settings import Settings, load
+from waitroom.line.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.web.answers.answer import answer, json_answer, problem, public_headers
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 Make = Callable[..., Settings]
 

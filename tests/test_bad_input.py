@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, bearer, join, raw, take_place, uvicorn
-from waitroom.tickets import HIGHEST_NUMBER, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.line.tickets import HIGHEST_NUMBER, Pass, Proof, Ticket, Tokens, new_id
 
 ROOM = "bad-input"
 TOKENS = Tokens([SECRET], ROOM)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from waitroom.caching import is_meant_for_caches, make_private
+from waitroom.web.answers.caching import is_meant_for_caches, make_private
 
 
 def control(value: str) -> list[tuple[bytes, bytes]]:

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp
 from tests.gates import API
 from tests.serving import in_a_thread
 from tests.sites import site, without_cookies
-from waitroom import guard
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.room import guard
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 on_the_browsers_loop = pytest.mark.asyncio(loop_scope="session")
 pytestmark = pytest.mark.usefixtures("patience")
@@ -161,7 +161,7 @@ async def test_a_browser_without_cookies_is_told(
 async def test_who_is_refused_is_told_and_comes_back(
     browser: Browser, settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waitroom.join_limit.MINUTE", 6.0)
+    monkeypatch.setattr("waitroom.room.join_limit.MINUTE", 6.0)
     with serving(settings(challenge="off", join_limit=1)) as url:
         async with visiting(browser) as first, visiting(browser) as page:
             await first.goto(url)

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from tests import stores
 from tests.test_check_settings import GOOD
 from tests.test_cli import waitroom, within
-from waitroom import check_store as checking
-from waitroom.check_store import StoreReport, _findings, check_store
-from waitroom.cli import main
+from waitroom.check import store as checking
+from waitroom.check.store import StoreReport, _findings, check_store
+from waitroom.cli.commands import main
+from waitroom.config.settings import load
 from waitroom.errors import EmbeddedError
-from waitroom.settings import load
-from waitroom.store import SCRIPTS, read_script
+from waitroom.store.transitions import SCRIPTS, read_script
 
 CALL = re.compile(r"redis\.call\(\s*'(\w+)'")
 ALL_COMMANDS = sorted({name.lower() for script in SCRIPTS for name in CALL.findall(read_script(script))})
@@ -57,7 +57,7 @@ def test_a_good_store_is_described_and_left_as_it_was(every_store_url: str, room
 
 
 def test_the_rights_that_are_tried_are_those_of_the_scripts() -> None:
-    text = (files("waitroom") / "scripts" / "rights.lua").read_text("utf-8")
+    text = (files("waitroom.store") / "scripts" / "rights.lua").read_text("utf-8")
     assert sorted({name.lower() for name in re.findall(r"may\('(\w+)'", text)}) == ALL_COMMANDS
 
 

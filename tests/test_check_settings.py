@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import SECRET
-from waitroom.check_settings import Finding, Judged, check_settings, judge
-from waitroom.rooms import load_rooms
-from waitroom.settings import Settings
+from waitroom.check.settings import Finding, Judged, check_settings, judge
+from waitroom.config.rooms import load_rooms
+from waitroom.config.settings import Settings
 
 GOOD = "hN2tWn0yF3Jq-8vXoZcLr5_eKdUiMb7gPsAa1RkQxYw"
 ROOMS = load_rooms(

@@ -25,10 +25,11 @@ from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, free_port, join, started
 from tests.visits import visitor
 from tests.waiting import until
-from waitroom import cli, demo, status
-from waitroom.embedded_places import names
+from waitroom.cli import commands as cli
+from waitroom.cli import demo, status
+from waitroom.config.settings import Settings, load
 from waitroom.errors import EmbeddedError, StoreError, WaitroomError
-from waitroom.settings import Settings, load
+from waitroom.store.embedded.folders import names
 
 soon = partial(until, seconds=20)
 WAITROOM = [sys.executable, "-m", "waitroom"]
@@ -277,7 +278,7 @@ def test_the_demo_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def room_of_two(settings: Settings) -> None:
-    from waitroom.store import Store
+    from waitroom.store.transitions import Store
 
     store = Store(settings.redis_url, settings)
     await store.join([("enter", "one"), ("number", "two")])
@@ -394,7 +395,7 @@ def test_status_clears_the_screen_while_it_watches(monkeypatch: pytest.MonkeyPat
     def stop(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("waitroom.cli.time.sleep", stop)
+    monkeypatch.setattr("waitroom.cli.commands.time.sleep", stop)
     done = CliRunner().invoke(
         cli.main, ["status", "--watch", "--redis-url", two.redis_url, "--room", two.room]
     )

@@ -14,8 +14,8 @@ from tests.conftest import SECRET
 from tests.gates import join, serving
 from tests.sites import plain
 from tests.waiting import until
-from waitroom.clients import PEER, TOLD, UNIX, Clients, peer_of
-from waitroom.guard import Asker
+from waitroom.room.guard import Asker
+from waitroom.web.requests.clients import PEER, TOLD, UNIX, Clients, peer_of
 
 
 def scope(peer: str, *forwarded: str, solution: str | None = None) -> Scope:

@@ -29,7 +29,7 @@ from tests.nginx import nginx
 from tests.visits import visitor
 from tests.waiting import until
 from waitroom import __version__
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 PINNED = re.compile(r"^[\w./-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64}$")
 NAMES = {f"WAITROOM_{name.upper()}" for name in Settings.model_fields}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waitroom.cookies import MOST_COOKIES, Cookies, Scope, Stripper
-from waitroom.settings import load
-from waitroom.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket
+from waitroom.config.settings import load
+from waitroom.line.tickets import LONGEST_TOKEN, Credential, Pass, Proof, Ticket
+from waitroom.web.requests.cookies import MOST_COOKIES, Cookies, Scope, Stripper
 
 TICKET = Ticket(1, "e", 1, "id", 0, 0)
 PASS = Pass(1, "e", 1, "id", 0, 100_000, 300_000, 0)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.gates import API, client_of, gated, session
 from tests.sites import site
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 Make = Callable[..., Settings]
 

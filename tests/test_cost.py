@@ -11,8 +11,8 @@ import redis
 
 from tests.conftest import SECRET
 from tests.rooms import Line
-from waitroom.settings import load
-from waitroom.store import KEYS
+from waitroom.config.settings import load
+from waitroom.store.transitions import KEYS
 
 FEW, MANY = 1_000, 1_000_000
 BATCH = 500

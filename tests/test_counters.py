@@ -17,11 +17,11 @@ from tests.gates import API, DEADLINE_SECONDS, Server, eventually, take_place, t
 from tests.rooms import Line
 from tests.solving import carrying, solved
 from tests.waiting import until
-from waitroom import cli
-from waitroom.counters import NAMES, Counters
+from waitroom.cli import commands as cli
+from waitroom.config.settings import load
 from waitroom.errors import StoreError
-from waitroom.settings import load
-from waitroom.tickets import Ticket, Tokens, new_id
+from waitroom.line.counters import NAMES, Counters
+from waitroom.line.tickets import Ticket, Tokens, new_id
 
 DOCUMENTED = Path(__file__).parent.with_name("docs").joinpath("stores.md").read_text()
 

@@ -16,8 +16,8 @@ from playwright.async_api import Browser, BrowserContext, Frame, Page, expect
 from tests.browser import chromium
 from tests.cross_sites import Certificate, Sites, bound, serving, shop
 from tests.gates import API, eventually, is_inside, session
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("patience")]
 

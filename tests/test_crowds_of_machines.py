@@ -26,12 +26,12 @@ from tests.gates import (
 from tests.rooms import Clock
 from tests.sites import site
 from tests.solving import carrying, solved
-from waitroom import challenges, guard
-from waitroom.challenges import CHALLENGE_SECONDS, SLOTS, Challenges, worker
+from waitroom.config.settings import Settings
 from waitroom.errors import SettingsError
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
-from waitroom.store import Store
+from waitroom.room import challenges, guard
+from waitroom.room.challenges import CHALLENGE_SECONDS, SLOTS, Challenges, worker
+from waitroom.store.transitions import Store
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 pytestmark = pytest.mark.usefixtures("patience")
 
@@ -465,8 +465,8 @@ async def test_proofs_that_waited_together_give_few_numbers_by_address(
 async def test_a_proof_is_no_older_than_the_time_it_is_good_for(
     settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waitroom.room.PROOF_MS", -10_000)
-    monkeypatch.setattr("waitroom.room.SKEW_MS", 0)
+    monkeypatch.setattr("waitroom.room.room.PROOF_MS", -10_000)
+    monkeypatch.setattr("waitroom.room.room.SKEW_MS", 0)
     async with gated(site, settings=settings(challenge="always")) as gate, visitor(gate) as client:
         await client.post(f"{API}/join")
         first = dict(client.cookies)

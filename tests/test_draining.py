@@ -15,12 +15,13 @@ from tests import nginx
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, Server, client_of, gated, serving
 from tests.sites import site
-from waitroom import WaitingRoomMiddleware, draining
-from waitroom.answers import problem
-from waitroom.draining import Draining
+from waitroom import WaitingRoomMiddleware
+from waitroom.cli.serving import _NoSite
+from waitroom.config.settings import load
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.serving import _NoSite
-from waitroom.settings import load
+from waitroom.web.answers import draining
+from waitroom.web.answers.answer import problem
+from waitroom.web.answers.draining import Draining
 
 MB = 1_000_000
 SERVERS = {

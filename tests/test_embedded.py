@@ -21,17 +21,17 @@ from redis import Redis, RedisError
 
 from tests.stores import missing
 from tests.waiting import until
-from waitroom import embedded
-from waitroom.embedded import EmbeddedServer, owner_pid, running, share
-from waitroom.embedded_keeper import LOCK, SECRET, SOCKET
-from waitroom.embedded_places import names, opened
 from waitroom.errors import EmbeddedError
+from waitroom.store.embedded import server as embedded
+from waitroom.store.embedded.folders import names, opened
+from waitroom.store.embedded.keeper import LOCK, SECRET, SOCKET
+from waitroom.store.embedded.server import EmbeddedServer, owner_pid, running, share
 
 # A process of an app: joins the server, says what it got, and stays until its stdin is closed.
 SHARER = """
 import json, sys
 from pathlib import Path
-from waitroom.embedded import share
+from waitroom.store.embedded.server import share
 server = share(folder=Path(sys.argv[1]) if sys.argv[1] else None)
 print(json.dumps({"url": server.url, "secret": server.secret}), flush=True)
 sys.stdin.read()
@@ -418,7 +418,7 @@ def test_a_folder_that_is_just_being_removed_is_made_anew(place: Path) -> None:
 
 
 def test_a_process_whose_keeper_died_meanwhile_does_not_start() -> None:
-    code = "import os; from waitroom.embedded_keeper import _die_with; _die_with(os.getpid())"
+    code = "import os; from waitroom.store.embedded.keeper import _die_with; _die_with(os.getpid())"
     child = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert "ProcessLookupError: the keeper died" in child.stderr
 
@@ -439,7 +439,7 @@ import sys
 from pathlib import Path
 from contextlib import closing
 from redis import Redis
-from waitroom.embedded import share
+from waitroom.store.embedded.server import share
 for _ in range(20):
     with closing(share(Path(sys.argv[1]))) as server, closing(Redis.from_url(server.url)) as redis:
         assert redis.ping()

@@ -11,7 +11,7 @@ import pytest
 from tests.gates import API, DEADLINE_SECONDS, Server, serving, status
 from tests.test_embedded import children_of
 from tests.waiting import until
-from waitroom.embedded import running
+from waitroom.store.embedded.server import running
 
 SITE = "tests.sites:starlette_site"
 GUNICORN = f"gunicorn --worker-class asgi --workers 1 {SITE}"

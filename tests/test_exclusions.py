@@ -6,10 +6,10 @@ import pytest
 
 from tests.test_cli import within
 from tests.test_settings import wrong
+from waitroom.config.exclusions import DEFAULT_EXCLUDE
+from waitroom.config.rooms import load_rooms
+from waitroom.config.settings import load
 from waitroom.errors import SettingsError
-from waitroom.exclusions import DEFAULT_EXCLUDE
-from waitroom.rooms import load_rooms
-from waitroom.settings import load
 
 
 @pytest.mark.parametrize(

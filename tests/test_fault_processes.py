@@ -43,9 +43,9 @@ from tests.test_upgrade import STEPS
 from tests.test_workers import GATE, check, crowd_of
 from tests.visits import ended_well
 from tests.waiting import until
-from waitroom.cli import main
-from waitroom.settings import load
-from waitroom.store import KEYS
+from waitroom.cli.commands import main
+from waitroom.config.settings import load
+from waitroom.store.transitions import KEYS
 
 SITE = "tests.sites:starlette_site"
 

@@ -25,7 +25,7 @@ from tests.gates import (
 from tests.sites import site
 from tests.stores import Box
 from tests.test_middleware import full_house
-from waitroom.settings import Settings, load
+from waitroom.config.settings import Settings, load
 
 Make = Callable[..., Settings]
 

@@ -11,9 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import SECRET
 from tests.gates import API, client_of, eventually, gated, is_inside, page_data
 from tests.sites import site
-from waitroom.first_visits import QUICK_SECONDS
-from waitroom.settings import Settings
-from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.web.first_visits import QUICK_SECONDS
 
 Make = Callable[..., Settings]
 BROWSER = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_13) Version/13.1 Safari/605.1.15"

@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from tests.gates import DEADLINE_SECONDS
 from tests.serving import in_a_thread
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 Make = Callable[..., Settings]
 AT_ONCE_SECONDS = 3

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.conftest import SECRET
 from tests.fuzzing import askers, credentials, places
 from tests.fuzzing.harnesses import HARNESSES
-from waitroom.areas import Areas
-from waitroom.challenges import Challenges
-from waitroom.tickets import Tokens
+from waitroom.line.tickets import Tokens
+from waitroom.paths.owners import Owners
+from waitroom.room.challenges import Challenges
 
 Change = tuple[int, int, bytes]
 
@@ -71,6 +71,6 @@ def test_the_harness_of_solutions_accepts_what_is_solved_and_notices_what_was_no
 
 
 def test_the_harness_of_paths_notices_a_page_that_is_not_gated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "AREAS", Areas([(("/else",), ()) for _ in places.NAMES]))
+    monkeypatch.setattr(places, "AREAS", Owners([(("/else",), ()) for _ in places.NAMES]))
     with pytest.raises(AssertionError):
         places.rooms(b"-r//h/shop/7")

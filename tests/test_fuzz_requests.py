@@ -13,7 +13,7 @@ from tests.conftest import SECRET
 from tests.fuzzing.credentials import changed
 from tests.fuzzing.wire import Answer, answers
 from tests.gates import API, DEADLINE_SECONDS, Server, join, take_place, uvicorn
-from waitroom.tickets import LONGEST_TOKEN, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.line.tickets import LONGEST_TOKEN, Pass, Proof, Ticket, Tokens, new_id
 
 ROOM = "fuzzed"
 EPOCH = "0000000000000001-abcdef"

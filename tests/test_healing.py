@@ -10,9 +10,9 @@ import redis
 
 from tests.conftest import SECRET
 from tests.rooms import GRACE, Clock, Line
-from waitroom.settings import load
-from waitroom.store import KEYS, Store
-from waitroom.tickets import UNCONFIRMED, Pass, Ticket, pass_of
+from waitroom.config.settings import load
+from waitroom.line.tickets import UNCONFIRMED, Pass, Ticket, pass_of
+from waitroom.store.transitions import KEYS, Store
 
 SETTLE = 5
 
@@ -78,7 +78,7 @@ async def open_shop(any_store_url: str, room: str) -> AsyncIterator[MakeShop]:
 
 async def hear(line: Line, *credentials: Ticket | Pass) -> None:
     for credential in credentials:
-        line.store.memory.hear(credential)
+        line.store.evidence.hear(credential)
     await line.look()
 
 
@@ -365,7 +365,7 @@ async def test_p4_time_without_the_store_is_nobodys_turn(open_shop: MakeShop) ->
     shop = open_shop()
     line = shop.process()
     (called,) = await line.tickets(1)
-    line.store.memory.failed = True
+    line.store.evidence.failed = True
     shop.clock.advance(3600)
     assert await line.claim(called) == ["active"]
 
@@ -401,7 +401,7 @@ async def test_p7_a_floor_that_has_far_to_go_rises_by_steps(open_shop: MakeShop)
     shop = open_shop()
     told = Ticket(1, "1759999999000000-before", 50_001, "id", shop.clock.ms(), 50_000)
     line = shop.process()
-    line.store.memory.hear(told)
+    line.store.evidence.hear(told)
     assert (await line.look()).epochs[0].called == 50_000
     shop.clock.advance(shop.settings.active_seconds + 75)
     floors = [(await line.look()).epochs[0].floor for _ in range(4)]

@@ -14,9 +14,9 @@ from tests.gates import API, bearer, client_of, eventually, gated, page_data, se
 from tests.sites import site
 from tests.stores import Box
 from tests.test_store_away import is_away, is_ready, pause, resume
-from waitroom.grace import LONGEST_AWAY_POLL, REST_SECONDS, Grace
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import load
+from waitroom.config.settings import load
+from waitroom.room.grace import LONGEST_AWAY_POLL, REST_SECONDS, Grace
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"}
 

@@ -5,8 +5,8 @@ from itertools import repeat
 
 import pytest
 
-from waitroom import join_limit
-from waitroom.join_limit import JoinLimit
+from waitroom.room import join_limit
+from waitroom.room.join_limit import JoinLimit
 
 
 class Clock:

@@ -23,8 +23,8 @@ from tests.images import ROOT, Image, only, stages
 from tests.visits import visitor
 from tests.waiting import until
 from waitroom import __version__
-from waitroom.cli import main
-from waitroom.settings import Settings
+from waitroom.cli.commands import main
+from waitroom.config.settings import Settings
 
 K8S = ROOT / "k8s"
 ALL = ["base", "overlays/local", "overlays/external-redis", "overlays/sidecar"]

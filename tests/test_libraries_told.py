@@ -9,7 +9,7 @@ import pytest
 
 from tests.gates import API, client_of
 from tests.test_middleware import full_house
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 Make = Callable[..., Settings]
 

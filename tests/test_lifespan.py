@@ -33,9 +33,9 @@ from tests.gates import (
 )
 from tests.sites import plain, site
 from tests.test_cli import OldServer
-from waitroom.lifespan import SiteLifespan
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.lifespan import SiteLifespan
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 Make = Callable[..., Settings]
 

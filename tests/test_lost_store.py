@@ -27,9 +27,9 @@ from tests.rooms import Line
 from tests.shops import all_live, serving, shop, staying
 from tests.stores import DURABLE, Box, clustered, shipped_valkey
 from tests.witnesses import crowd_at, recording
-from waitroom.embedded import running
-from waitroom.settings import Settings
-from waitroom.store import KEYS
+from waitroom.config.settings import Settings
+from waitroom.store.embedded.server import running
+from waitroom.store.transitions import KEYS
 
 
 @pytest.fixture

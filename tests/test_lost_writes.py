@@ -13,7 +13,7 @@ from tests import stores
 from tests.shops import all_live, shop, staying
 from tests.stores import Box
 from tests.test_store_rights import DOCUMENTED, make_user
-from waitroom.store import KEYS
+from waitroom.store.transitions import KEYS
 
 
 def cut_off_replica(them: stores.Watched) -> None:

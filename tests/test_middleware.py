@@ -28,12 +28,12 @@ from tests.gates import (
     takes_number,
 )
 from tests.sites import site
-from waitroom.decisions import Visitor
+from waitroom.config.settings import Settings
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.release import CLEARING
-from waitroom.settings import Settings
-from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.line.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.room.decisions import Visitor
+from waitroom.web.answers.release import CLEARING
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 Make = Callable[..., Settings]
 
@@ -902,7 +902,7 @@ async def test_inside_a_running_server_a_wrong_setting_lets_no_request_through(
 async def test_inside_a_running_server_a_broken_installation_lets_no_request_through(
     settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waitroom.pages.SHIPPED", (Path("/nowhere"),))
+    monkeypatch.setattr("waitroom.page.pages.SHIPPED", (Path("/nowhere"),))
     handler = Handler()
     gate = WaitingRoomMiddleware(handler, settings=settings())
     async with client_of(gate) as client:
@@ -924,7 +924,7 @@ async def test_without_lifespan_a_gate_that_cannot_start_lets_nobody_in(
     def share(**_: Any) -> None:
         raise WaitroomError("there is no server to embed")
 
-    monkeypatch.setattr("waitroom.room.share", share)
+    monkeypatch.setattr("waitroom.room.room.share", share)
     gate = WaitingRoomMiddleware(handler := Handler())
     async with client_of(gate) as client:
         assert (await client.get("/")).json()["type"] == "urn:waitroom:not-set-up"

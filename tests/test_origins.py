@@ -3,7 +3,7 @@
 import pytest
 
 from tests.test_settings import wrong
-from waitroom.settings import load
+from waitroom.config.settings import load
 
 
 @pytest.mark.parametrize(

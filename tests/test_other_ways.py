@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.gates import API, bearer, eventually, join, status
 from tests.serving import in_a_thread
 from tests.sites import site
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -29,7 +29,7 @@ def _patient() -> None:
 @pytest.fixture
 def soon_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages that take what is older than some seconds for a kept copy."""
-    monkeypatch.setattr("waitroom.gate.STALE_SECONDS", 2)
+    monkeypatch.setattr("waitroom.web.gate.STALE_SECONDS", 2)
 
 
 def enter(url: str) -> str:

@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from playwright.async_api import Browser, Page, expect
 
 from tests.windows import window as a_window
-from waitroom import pages, window
 from waitroom.errors import SettingsError, WaitroomError
-from waitroom.pages import MOST_SHAPES, SHIPPED, Pages
-from waitroom.scenes import Facts, Kind, Scene, texts
-from waitroom.window import LARGEST_NUMBER, Eta, Place, Tempo
+from waitroom.line import window
+from waitroom.line.window import LARGEST_NUMBER, Eta, Place, Tempo
+from waitroom.page import pages
+from waitroom.page.pages import MOST_SHAPES, SHIPPED, Pages
+from waitroom.page.scenes import Facts, Kind, Scene, texts
 
 TEMPO = Tempo(seconds_per_call=0.2, longest_poll=3)
 NOON = round(datetime(2026, 5, 2, 12, 0, 5, tzinfo=UTC).timestamp() * 1000)
@@ -354,7 +355,9 @@ def test_a_template_that_does_more_with_a_figure_than_print_it_is_rendered_for_e
     tmp_path: Path, asks: str, told: str, is_filled_in: bool
 ) -> None:
     """Whatever the figures are: those of the pages that are tried at the start need not be telling."""
-    shipped = Path(pages.__file__).parent.with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    shipped = (
+        Path(pages.__file__).parents[1].with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    )
     (tmp_path / "waiting.html").write_text(shipped.replace("</main>", f"[{asks}]</main>", 1), "utf-8")
     own = Pages(tmp_path)
     for number in (1_234_568, 1_234_567):
@@ -372,7 +375,9 @@ def test_the_documentation_names_all_that_differs_from_visitor_to_visitor() -> N
 
 
 def test_a_template_may_go_by_figures_where_no_page_was_tried(tmp_path: Path) -> None:
-    shipped = Path(pages.__file__).parent.with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    shipped = (
+        Path(pages.__file__).parents[1].with_name("templates").joinpath("waiting.html").read_text("utf-8")
+    )
     asks = "{% if t.waiting == heading and number | length > 8 %}{{ number[0] }}{% endif %}"
     (tmp_path / "waiting.html").write_text(shipped.replace("</main>", f"[{asks}]</main>", 1), "utf-8")
     own = Pages(tmp_path)

@@ -20,9 +20,9 @@ from benchmarks.paths import (
     repeated,
     ways,
 )
-from waitroom.refresh import LONGEST, refresh
-from waitroom.refresh import plain as plain_url
-from waitroom.ways import Ways
+from waitroom.web.answers.refresh import LONGEST, refresh
+from waitroom.web.answers.refresh import plain as plain_url
+from waitroom.web.routing import Routing
 
 MOST_CALLS = 800
 """Functions that are called for a path, of any length and with any number of rooms; for a plain one some 40."""
@@ -30,7 +30,7 @@ FOUND = {rooms: {paths: ways(rooms, paths) for paths in ("/shop/*", "/*")} for r
 of_rooms = pytest.mark.parametrize("rooms", ROOMS)
 
 
-def calls(found: Ways[int], scope: dict[str, Any]) -> int:
+def calls(found: Routing[int], scope: dict[str, Any]) -> int:
     """Count what is called to see which way a request goes."""
     found._kept.clear()
     return calls_of(partial(found.of, scope))

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from waitroom.errors import SettingsError
-from waitroom.paths import Paths, as_sent, check_pattern, same_paths, strip_root
-from waitroom.readings import LONGEST_SPELLING, MOST_ROUNDS, normalise, read
+from waitroom.paths.patterns import Paths, as_sent, check_pattern, same_paths, strip_root
+from waitroom.paths.readings import LONGEST_SPELLING, MOST_ROUNDS, normalise, read
 
 KIB_64 = 64 * 1024
 DEFAULT_EXCLUDE = ("/robots.txt", "/favicon.ico", "/.well-known/*")

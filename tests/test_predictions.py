@@ -14,14 +14,14 @@ from tests.conftest import SECRET
 from tests.gates import eventually
 from tests.rooms import Line
 from tests.windows import EPOCH, window
-from waitroom import cli
-from waitroom.counters import NAMES, Counted
-from waitroom.places import Places
-from waitroom.predictions import ERRORS, LIMITS, Accuracy, accuracy, judge
-from waitroom.room import WaitingRoom
-from waitroom.settings import load
-from waitroom.tickets import Pass, Ticket
-from waitroom.window import Rank, Tempo, around
+from waitroom.cli import commands as cli
+from waitroom.config.settings import load
+from waitroom.line.counters import NAMES, Counted
+from waitroom.line.positions import Positions
+from waitroom.line.predictions import ERRORS, LIMITS, Accuracy, accuracy, judge
+from waitroom.line.tickets import Pass, Ticket
+from waitroom.line.window import Rank, Tempo, around
+from waitroom.room.room import WaitingRoom
 
 NONE: dict[str, int] = dict.fromkeys(NAMES, 0)
 
@@ -81,7 +81,7 @@ def test_nothing_is_said_of_no_waits() -> None:
     ("number", "rate", "expected"), [(21, 30, 2), (22, 30, 4), (21, 6000, 1), (21, 0, 0), (20, 30, 0)]
 )
 def test_a_newcomer_is_told_whole_seconds(number: int, rate: float, expected: int) -> None:
-    places = Places(Tempo(0.2, 60), random.Random(1))
+    places = Positions(Tempo(0.2, 60), random.Random(1))
     assert places.expected(Rank(EPOCH, number), window(30, 20, 10, rate_per_minute=rate)) == expected
 
 

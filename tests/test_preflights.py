@@ -9,8 +9,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.gates import API, bearer, client_of, eventually, gated, is_inside, session, takes_number
 from tests.sites import site
-from waitroom import preflights
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web import preflights
 
 Make = Callable[..., Settings]
 
@@ -225,7 +225,7 @@ async def test_while_the_process_is_overloaded_none_gets_through(
 ) -> None:
     handler = IgnoresMethods()
     async with gated(handler, settings=settings()) as gate, client_of(gate) as client:
-        monkeypatch.setattr(gate._gates[0].room.busy, "turns_away", lambda _: True)
+        monkeypatch.setattr(gate._gates[0].room.overload, "turns_away", lambda _: True)
         answer = await client.options("/checkout", headers=PREFLIGHT)
         assert (answer.status_code, answer.content) == (503, b"")
         assert not handler.scopes

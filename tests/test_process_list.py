@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, free_port, started
-from waitroom import cli
-from waitroom.embedded_places import names
-from waitroom.environment import HANDED_DOWN, hand_down, handed_down
-from waitroom.store_url import has_password
+from waitroom.cli import commands as cli
+from waitroom.config.environment import HANDED_DOWN, hand_down, handed_down
+from waitroom.config.store_url import has_password
+from waitroom.store.embedded.folders import names
 
 WORD = "a-password-that-nobody-may-read"
 

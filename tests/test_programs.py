@@ -12,7 +12,7 @@ from tests.conftest import SECRET
 from tests.gates import Server, client_of, take_place, uvicorn
 from tests.stores import missing
 from tests.test_middleware import full_house
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 Make = Callable[..., Settings]
 
@@ -96,7 +96,7 @@ async def test_a_process_that_is_too_busy_is_understood_as_well(
     settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with full_house(settings(capacity=1), line=1) as (gate, _, _), client_of(gate) as client:
-        monkeypatch.setattr(gate._gates[0].room.busy, "turns_away", lambda credential: True)
+        monkeypatch.setattr(gate._gates[0].room.overload, "turns_away", lambda credential: True)
         told = await client.get("/events", headers={"Accept": "text/event-stream"})
         assert told.status_code == 200
         assert told.text.startswith(f"retry: {told.headers['retry-after']}000\nevent: waitroom\n")

@@ -33,10 +33,10 @@ from hypothesis.stateful import (
 from tests.conftest import DEEP, SECRET
 from tests.model import Model, Visitor
 from tests.rooms import Clock
-from waitroom.settings import load
-from waitroom.store import Store
-from waitroom.tickets import Pass, Ticket, new_id
-from waitroom.window import Window
+from waitroom.config.settings import load
+from waitroom.line.tickets import Pass, Ticket, new_id
+from waitroom.line.window import Window
+from waitroom.store.transitions import Store
 
 Answer = TypeVar("Answer")
 

@@ -26,12 +26,13 @@ from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, client_of, free_port, gated, raw, started, take_place
 from tests.upstream import PIECE, BadManners, bad_manners
 from tests.waiting import until
-from waitroom import cli, proxying
-from waitroom.forwarding import request_headers, target_of
-from waitroom.framing import has_body
-from waitroom.proxying import Proxy
-from waitroom.settings import Settings
-from waitroom.sockets import Line, talk
+from waitroom.cli import commands as cli
+from waitroom.config.settings import Settings
+from waitroom.proxy import proxy as proxying
+from waitroom.proxy.forwarding import request_headers, target_of
+from waitroom.proxy.proxy import Proxy
+from waitroom.proxy.sockets import Line, talk
+from waitroom.web.requests.framing import has_body
 
 TIMEOUT = 5
 """The proxy's patience with the site of bad manners, seconds."""

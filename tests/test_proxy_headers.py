@@ -15,9 +15,9 @@ from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, raw, serving, uvicorn
 from tests.header_names import GENUINE, HEARSAY
 from tests.test_servers import SERVERS
-from waitroom.forwarding import request_headers
-from waitroom.framing import body_length, has_body
-from waitroom.hearsay import LONGEST_NAME, is_hearsay
+from waitroom.proxy.forwarding import request_headers
+from waitroom.proxy.hearsay import LONGEST_NAME, is_hearsay
+from waitroom.web.requests.framing import body_length, has_body
 
 
 @contextmanager

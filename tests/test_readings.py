@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.paths import PIECES, STARTS, WORST, asked, repeated, ways
-from waitroom import readings
-from waitroom.paths import MOST_ESCAPES, NOBODYS, Paths, as_sent, strip_root
-from waitroom.readings import LONGEST_LETTERS, LONGEST_SPELLING, MOST_WORK, fold, read
+from waitroom.paths import readings
+from waitroom.paths.patterns import MOST_ESCAPES, NOBODYS, Paths, as_sent, strip_root
+from waitroom.paths.readings import LONGEST_LETTERS, LONGEST_SPELLING, MOST_WORK, fold, read
 
 marked = st.text(
     st.sampled_from("aA\u0301\u0316\u0327\uff9e\u30ab\xe9\xad\u200b\uff0f\0\ufdfa\u0345\u1e9e%/")

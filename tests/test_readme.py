@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.settings_table import written
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 from tests.gates import API, bearer, client_of, gated, join, session, status
 from tests.serving import in_a_thread
 from tests.sites import site
-from waitroom import busy
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.refresh import LONGEST, refresh
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.room import overload
+from waitroom.web.answers.refresh import LONGEST, refresh
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 on_the_browsers_loop = pytest.mark.asyncio(loop_scope="session")
 
@@ -106,7 +106,7 @@ async def test_refresh_and_retry_after_agree(settings: Make) -> None:
         for _ in range(2):  # unnumbered, then with a number
             page = await guest.get("/shop?q=1", headers=PAGE)
             assert page.headers["refresh"] == f"{page.headers['retry-after']}; url=?q=1"
-        gate._gates[0].room.snapshot._late_by = busy.LATEST + 1
+        gate._gates[0].room.snapshot._late_by = overload.LATEST + 1
         page = await guest.get("/shop", headers=PAGE)
         assert page.headers["refresh"] == f"{page.headers['retry-after']}; url=./shop"
         assert "Look now</a>" in page.text
@@ -177,7 +177,7 @@ async def test_below_a_mount_it_comes_in_as_well(browser: Browser, settings: Mak
 async def test_a_page_that_carries_no_script_comes_back_at_a_fragment(
     browser: Browser, settings: Make, monkeypatch: pytest.MonkeyPatch, scripts: bool
 ) -> None:
-    monkeypatch.setattr("waitroom.join_limit.MINUTE", 6.0)
+    monkeypatch.setattr("waitroom.room.join_limit.MINUTE", 6.0)
     gate = WaitingRoomMiddleware(site, settings=settings(challenge="off", join_limit=1))
     with in_a_thread(gate) as url:
         async with visiting(browser, scripts) as first, visiting(browser, scripts) as page:
@@ -210,7 +210,7 @@ async def test_a_link_looks_at_once(
     browser: Browser, settings: Make, monkeypatch: pytest.MonkeyPatch, scripts: bool
 ) -> None:
     """With scripts it keeps the fragment."""
-    monkeypatch.setattr("waitroom.places.Places._spread", lambda *_: 3000)
+    monkeypatch.setattr("waitroom.line.positions.Positions._spread", lambda *_: 3000)
     with in_a_thread(WaitingRoomMiddleware(site, settings=settings(capacity=1))) as url:
         async with visiting(browser, scripts) as page:
             token = await asyncio.to_thread(enter, url)

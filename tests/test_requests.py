@@ -2,8 +2,8 @@
 
 import pytest
 
-from waitroom.cookies import Scope
-from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.web.requests.cookies import Scope
+from waitroom.web.requests.kinds import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
 
 
 def scope(method: str = "GET", **headers: str) -> Scope:

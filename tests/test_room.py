@@ -11,15 +11,15 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.gates import eventually
-from waitroom import room as room_module
-from waitroom.decisions import Admitted, AwayError, Decision, Held, Uncounted
+from waitroom.config.settings import Settings, load
 from waitroom.errors import StoreError
-from waitroom.room import PROOF_MS, WaitingRoom
-from waitroom.sessions import SKEW_MS
-from waitroom.settings import Settings, load
-from waitroom.store import Synced
-from waitroom.tickets import Pass, Proof, Ticket, Tokens, new_id
-from waitroom.window import Window
+from waitroom.line.tickets import Pass, Proof, Ticket, Tokens, new_id
+from waitroom.line.window import Window
+from waitroom.room import room as room_module
+from waitroom.room.decisions import Admitted, AwayError, Decision, Held, Uncounted
+from waitroom.room.room import PROOF_MS, WaitingRoom
+from waitroom.room.sessions import SKEW_MS
+from waitroom.store.transitions import Synced
 
 Make = Callable[..., Settings]
 

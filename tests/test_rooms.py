@@ -6,10 +6,10 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.sites import plain
+from waitroom.config.rooms import check_together, load_rooms
+from waitroom.config.settings import Settings, load
 from waitroom.errors import SettingsError
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.rooms import check_together, load_rooms
-from waitroom.settings import Settings, load
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 
 def wrong(**keywords: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale
-from waitroom.window import Tempo
+from waitroom.line.window import Tempo
 
 PAGE = Path(__file__).parent.with_name("docs") / "scale.md"
 

@@ -10,10 +10,10 @@ import pytest_asyncio
 from tests import stores
 from tests.conftest import SECRET
 from tests.rooms import DOOR, GRACE, Line
-from waitroom.settings import load
-from waitroom.store import KEYS, Store
-from waitroom.tickets import Ticket, new_id, ticket_of
-from waitroom.window import rank
+from waitroom.config.settings import load
+from waitroom.line.tickets import Ticket, new_id, ticket_of
+from waitroom.line.window import rank
+from waitroom.store.transitions import KEYS, Store
 
 MakeLine = Callable[..., Line]
 

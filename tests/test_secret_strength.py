@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from waitroom import cli
+from waitroom.cli import commands as cli
+from waitroom.config.secret_strength import SHORTEST, WeakSecretError, check_key
+from waitroom.config.settings import load
 from waitroom.errors import SettingsError
-from waitroom.secret_strength import SHORTEST, WeakSecretError, check_key
-from waitroom.settings import load
 
 ROOT = Path(__file__).parent.parent
 REPEATS = "a key says the same again and again"

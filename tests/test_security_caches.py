@@ -13,7 +13,7 @@ from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, bearer, page_data, uvicorn
 from tests.nginx import cache
 from tests.waiting import until
-from waitroom.tickets import Tokens
+from waitroom.line.tickets import Tokens
 
 # Whatever may be kept is kept, for long, whoever asked for it: errors too, with the cookies that are in it, by the
 # address alone, and what is out of date is better than an error. `Cache-Control` is all that it listens to.

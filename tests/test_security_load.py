@@ -30,11 +30,11 @@ from tests.gates import (
 )
 from tests.sites import site
 from tests.waiting import until
-from waitroom import room as room_module
-from waitroom.counters import NAMES
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
-from waitroom.tickets import Proof, new_id
+from waitroom.config.settings import Settings
+from waitroom.line.counters import NAMES
+from waitroom.line.tickets import Proof, new_id
+from waitroom.room import room as room_module
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 ROOT = Path(__file__).parent.parent
 Make = Callable[..., Settings]
@@ -113,7 +113,7 @@ def test_an_upload_that_never_comes_is_answered_all_the_same(full: Server) -> No
 def growing() -> set[str]:
     """All that begins empty and stays: attributes of objects, by their class, and what a module or a cache has."""
     found = set()
-    for path in (ROOT / "waitroom").glob("*.py"):
+    for path in (ROOT / "waitroom").rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         for kind in ast.walk(tree):
             if isinstance(kind, ast.ClassDef):
@@ -185,12 +185,12 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
         "WaitingRoom._joining": len(room._joining),
         "EndedVisits._ended": len(room.ended_visits),
         "WaitingRoom._exchanged": len(room._exchanged),
-        "Together._pending": sum(len(one._pending) for one in together),
-        "Together._sent": sum(len(one._sent) for one in together),
+        "Batching._pending": sum(len(one._pending) for one in together),
+        "Batching._sent": sum(len(one._sent) for one in together),
         "JoinLimit._order": len(room.guard._timed._order),
         "JoinLimit._taken": len(room.guard._timed._taken),
-        "Memory._told": len(room._store.memory._told),
-        "Memory._epochs": len(room._store.memory._epochs),
+        "Evidence._told": len(room._store.evidence._told),
+        "Evidence._epochs": len(room._store.evidence._epochs),
         "Counters._counts": len(room.counters._counts),
         "Sessions._renewing": len(sessions._renewing),
         "Sessions._tasks": len(sessions._tasks),
@@ -198,9 +198,9 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
         "Sessions._lent": len(sessions._lent),
         "Sessions._renewed": len(sessions._renewed),
         "Snapshot.ended": len(room.snapshot.ended),
-        "Patience._watched": sum(len(one._patience._watched) for one in together),
+        "Deadlines._watched": sum(len(one._deadlines._watched) for one in together),
         "Tokens._verified": len(room.tokens._verified),
-        "Ways._kept": len(gate._ways._kept),
+        "Routing._kept": len(gate._routing._kept),
         "Pages._shapes": len(gate._gates[0]._pages._shapes or ()),
         "Cookies._rests": len(gate._gates[0].cookies._rests),
     }
@@ -208,8 +208,8 @@ def sizes(gate: WaitingRoomMiddleware) -> dict[str, int]:
 
 LASTING = (
     *("WaitingRoom._exchanged", "Sessions._renewed", "Snapshot.ended"),
-    *("JoinLimit._order", "JoinLimit._taken", "Memory._epochs", "Counters._counts"),
-    *("Tokens._verified", "Ways._kept", "Pages._shapes", "Cookies._rests"),
+    *("JoinLimit._order", "JoinLimit._taken", "Evidence._epochs", "Counters._counts"),
+    *("Tokens._verified", "Routing._kept", "Pages._shapes", "Cookies._rests"),
 )
 """What outlives its request; the rest is empty when nobody asks any more."""
 
@@ -242,7 +242,7 @@ async def test_p7_a_flood_of_strangers_leaves_nothing_behind(
             held = sizes(gate)
             assert held["WaitingRoom._exchanged"] <= 20
             assert held["Sessions._renewed"] <= 2 * mine.capacity
-            assert held["Memory._epochs"] == 1
+            assert held["Evidence._epochs"] == 1
             assert held["Counters._counts"] <= len(NAMES)
 
         async def settled() -> bool:

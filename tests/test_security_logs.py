@@ -24,7 +24,7 @@ from tests.gates import (
     uvicorn,
 )
 from tests.waiting import until
-from waitroom.tickets import Ticket, Tokens, new_id
+from waitroom.line.tickets import Ticket, Tokens, new_id
 
 ROOM = "logged"
 ADDRESS = "203.0.113.77"

@@ -25,7 +25,7 @@ from tests.gates import (
 )
 from tests.sites import site
 from tests.waiting import until
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 Make = Callable[..., Settings]
 

@@ -17,11 +17,11 @@ from tests.conftest import SECRET
 from tests.gates import API, bearer, client_of, gated
 from tests.sites import site
 from tests.test_tickets import PASS, PROOF, TICKET, TOKENS, credentials
-from waitroom import tickets
-from waitroom.cookies import Cookies
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings, load
-from waitroom.tickets import HIGHEST_NUMBER, Credential, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.config.settings import Settings, load
+from waitroom.line import tickets
+from waitroom.line.tickets import HIGHEST_NUMBER, Credential, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.web.middleware import WaitingRoomMiddleware
+from waitroom.web.requests.cookies import Cookies
 
 pytestmark = pytest.mark.usefixtures("patience")
 

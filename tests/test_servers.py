@@ -36,7 +36,7 @@ from tests.gates import (
 from tests.tls import certificate
 from tests.visits import comes_in, cookies, ended_well, is_denied, socket_url, talks, visitor, waits
 from tests.waiting import until
-from waitroom.embedded_places import names
+from waitroom.store.embedded.folders import names
 
 SHOPS = Path(__file__).parent / "frameworks"
 GATED = "app.add_middleware(WaitingRoomMiddleware)"

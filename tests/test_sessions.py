@@ -11,11 +11,11 @@ import pytest_asyncio
 from tests.conftest import SECRET
 from tests.gates import eventually
 from tests.rooms import open_request
+from waitroom.config.settings import Settings, load
 from waitroom.errors import StoreError
-from waitroom.room import WaitingRoom
-from waitroom.sessions import SKEW_MS
-from waitroom.settings import Settings, load
-from waitroom.tickets import Pass
+from waitroom.line.tickets import Pass
+from waitroom.room.room import WaitingRoom
+from waitroom.room.sessions import SKEW_MS
 
 Make = Callable[..., Settings]
 

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from tests.conftest import SECRET
 from tests.sites import plain
-from waitroom.environment import server_software
+from waitroom.config.environment import server_software
+from waitroom.config.keywords import Keywords, RoomKeywords
+from waitroom.config.settings import Settings, load, variables
 from waitroom.errors import SettingsError
-from waitroom.keywords import Keywords, RoomKeywords
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings, load, variables
-from waitroom.window import LARGEST_NUMBER
+from waitroom.line.window import LARGEST_NUMBER
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 REAL = "redis://localhost:6379"
 

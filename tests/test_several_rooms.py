@@ -18,8 +18,8 @@ from tests.sites import site
 from tests.test_cli import waitroom, within
 from tests.visits import visitor
 from tests.waiting import until
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 pytestmark = pytest.mark.usefixtures("patience")
 

@@ -14,8 +14,8 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.parts import Parts, parts
 from tests.simulation.processes import Process
 from tests.simulation.world import SECOND, Server, World
-from waitroom.settings import load
-from waitroom.tickets import Pass, Ticket, pass_of
+from waitroom.config.settings import load
+from waitroom.line.tickets import Pass, Ticket, pass_of
 
 ONE_TOO_MANY = next(mutant for mutant in MUTANTS if mutant.name == "an off-by-one in the capacity")
 

@@ -16,11 +16,11 @@ from tests.gates import eventually
 from tests.rooms import Clock, Line
 from tests.test_store_rights import DOCUMENTED, make_user
 from tests.windows import window
-from waitroom import snapshot
+from waitroom.config.settings import Settings, load
 from waitroom.errors import StoreError
-from waitroom.settings import Settings, load
-from waitroom.snapshot import Snapshot
-from waitroom.store import Store, read_script
+from waitroom.room import snapshot
+from waitroom.room.snapshot import Snapshot
+from waitroom.store.transitions import Store, read_script
 
 Make = Callable[..., Settings]
 

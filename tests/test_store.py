@@ -20,11 +20,11 @@ from tests import stores
 from tests.conftest import SECRET
 from tests.listening import listening
 from tests.rooms import Line
-from waitroom.connections import CONNECTIONS
+from waitroom.config.settings import load
 from waitroom.errors import StoreError, StoreUnusableError
-from waitroom.settings import load
-from waitroom.store import KEYS, Joined, Store
-from waitroom.tickets import new_id
+from waitroom.line.tickets import new_id
+from waitroom.store.connections import CONNECTIONS
+from waitroom.store.transitions import KEYS, Joined, Store
 
 StoreOf = Callable[[str], Store]
 

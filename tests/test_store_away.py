@@ -30,9 +30,9 @@ from tests.gates import (
 from tests.rooms import open_request
 from tests.sites import site
 from tests.stores import Box
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import load
-from waitroom.tickets import Pass, Tokens
+from waitroom.config.settings import load
+from waitroom.line.tickets import Pass, Tokens
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 IMAGE = {"Sec-Fetch-Dest": "image"}
 

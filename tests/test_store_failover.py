@@ -14,8 +14,8 @@ from tests.gates import API, client_of, eventually, gated
 from tests.rooms import Line
 from tests.sites import site
 from tests.test_store_rights import DOCUMENTED, IN_CLUSTERS, make_user
+from waitroom.config.settings import load
 from waitroom.errors import StoreError, StoreUnusableError
-from waitroom.settings import load
 
 
 async def number_of_next(line: Line) -> int | None:

@@ -16,11 +16,11 @@ from tests.conftest import SECRET
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.gates import API, client_of, eventually, free_port, gated
 from tests.sites import site
-from waitroom.connections import Link, is_wrong_server
+from waitroom.config.settings import load
 from waitroom.errors import StoreError
-from waitroom.settings import load
-from waitroom.store import Store
-from waitroom.store_errors import explained
+from waitroom.store.connections import Link, is_wrong_server
+from waitroom.store.errors import explained
+from waitroom.store.transitions import Store
 
 
 @dataclass

@@ -14,12 +14,12 @@ from tests.conftest import SECRET
 from tests.gates import free_port, free_ports, lifespan
 from tests.sites import site
 from tests.stores import LOOPBACK, Certified, Clustered, Watched
-from waitroom.connections import Link
+from waitroom.config.settings import load
 from waitroom.errors import SettingsError, StoreError, StoreUnusableError
-from waitroom.first_contact import diagnosed
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import load
-from waitroom.store import Store
+from waitroom.store.connections import Link
+from waitroom.store.first_contact import diagnosed
+from waitroom.store.transitions import Store
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 PASSWORD = "hunter2-hunter2"
 

@@ -10,10 +10,10 @@ import redis
 from tests import stores
 from tests.conftest import SECRET
 from tests.rooms import Line
+from waitroom.config.settings import load
+from waitroom.config.store_url import parse
 from waitroom.errors import StoreUnusableError
-from waitroom.settings import load
-from waitroom.store import Store
-from waitroom.store_url import parse
+from waitroom.store.transitions import Store
 
 DOCUMENTED, IN_CLUSTERS, OF_SENTINELS = (
     shlex.split(line)

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.conftest import SECRET
+from waitroom.config.settings import load
+from waitroom.config.store_url import StoreUrl, parse, shown_url
 from waitroom.errors import SettingsError
-from waitroom.settings import load
-from waitroom.store_url import StoreUrl, parse, shown_url
 
 SECRET_PART = "hunter2"
 

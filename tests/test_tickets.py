@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from waitroom.tickets import (
+from waitroom.line.tickets import (
     HIGHEST_NUMBER,
     LONGEST_TOKEN,
     Credential,
@@ -277,7 +277,7 @@ def test_the_newest_key_signs_and_each_verifies(credential: Credential) -> None:
 
 
 def test_p8_only_what_was_verified_is_remembered_and_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waitroom.tickets.MOST_VERIFIED", 3)
+    monkeypatch.setattr("waitroom.line.tickets.MOST_VERIFIED", 3)
     mine, theirs = Tokens(["k" * 32], "shop"), Tokens(["o" * 32], "shop")
     signed = [mine.sign(replace(TICKET, number=at + 1)) for at in range(5)]
     for token in signed:

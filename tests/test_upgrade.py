@@ -43,21 +43,21 @@ from tests.recording import END, NAMES, ROOM, SECOND, Clock, put_back, settings_
 from tests.recording import SECRET as RECORDED_SECRET
 from tests.sites import site
 from waitroom import __version__
-from waitroom.settings import Settings
-from waitroom.store import KEYS, Store
-from waitroom.tickets import Pass, Ticket, Tokens
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Pass, Ticket, Tokens
+from waitroom.store.transitions import KEYS, Store
 
 Make = Callable[..., Settings]
 
 ADDED = {
     "waitroom/__init__.py": [(f'__version__ = "{__version__}"', '__version__ = "99.0.0"')],
-    "waitroom/tickets.py": [
+    "waitroom/line/tickets.py": [
         ('the page says so."""\n', 'the page says so."""\n    mood: int = 7\n'),
         ('that of the number."""\n', 'that of the number."""\n    mood: int = 7\n'),
     ],
     # Behind all that there are, as a newer version adds its own.
-    "waitroom/store.py": [(f'    "{KEYS[-1]}",\n', f'    "{KEYS[-1]}",\n    "moods",\n')],
-    "waitroom/scripts/slide.lua": [
+    "waitroom/store/transitions.py": [(f'    "{KEYS[-1]}",\n', f'    "{KEYS[-1]}",\n    "moods",\n')],
+    "waitroom/store/scripts/slide.lua": [
         (
             "local function slide()\n",
             "local function slide()\n"
@@ -65,7 +65,7 @@ ADDED = {
             f"  redis.call('SADD', KEYS[{len(KEYS) + 1}], 'calm')\n",
         )
     ],
-    "waitroom/api.py": [
+    "waitroom/web/routes/api.py": [
         ('            "state": "away"', '            "mood": "calm",\n            "state": "away"'),
         ('"ahead": {place.ahead}, ', '"mood": "calm", "ahead": {place.ahead}, '),
     ],

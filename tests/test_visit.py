@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 from tests.gates import API, DEADLINE_SECONDS, join, status, told_by_the_store
 from tests.serving import in_a_thread
 from tests.sites import site, without_cookies
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 Make = Callable[..., Settings]
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.windows import EPOCH, window
-from waitroom.settings import load
-from waitroom.tickets import Pass, Ticket
-from waitroom.window import (
+from waitroom.config.settings import load
+from waitroom.line.tickets import Pass, Ticket
+from waitroom.line.window import (
     LARGEST_NUMBER,
     LONGEST_POLL,
     SHORTEST_POLL,

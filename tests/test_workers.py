@@ -14,8 +14,8 @@ import psutil
 
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, ONE_EACH, Server, free_ports, numbers_of, started, uvicorn
-from waitroom.embedded_places import names
-from waitroom.tickets import Pass, Ticket, Tokens
+from waitroom.line.tickets import Pass, Ticket, Tokens
+from waitroom.store.embedded.folders import names
 
 INTERVAL = 1.0
 STORE_RESOLUTION_MS = 1

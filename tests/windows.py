@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from waitroom.window import Epoch, Window
+from waitroom.line.window import Epoch, Window
 
 EPOCH = "0000000000000002-aaaaaa"
 

@@ -16,8 +16,8 @@ import httpx
 from tests import recorded_site
 from tests.conftest import SECRET
 from tests.gates import API, DEADLINE_SECONDS, page_data
-from waitroom.tickets import Pass, Ticket, Tokens
-from waitroom.window import Rank, rank
+from waitroom.line.tickets import Pass, Ticket, Tokens
+from waitroom.line.window import Rank, rank
 
 LOOKS = 0.15
 """Seconds between two visits of one member; every one of them is a page that is loaded anew."""

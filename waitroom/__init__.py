@@ -1,9 +1,9 @@
 """A waiting room for any ASGI site."""
 
-from waitroom.decisions import Visitor
+from waitroom.config.settings import Settings
 from waitroom.errors import EmbeddedError, SettingsError, StoreError, StoreUnusableError, WaitroomError
-from waitroom.middleware import WaitingRoomMiddleware
-from waitroom.settings import Settings
+from waitroom.room.decisions import Visitor
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,5 @@
 """`python -m waitroom` is the command line."""
 
-from waitroom.cli import main
+from waitroom.cli.commands import main
 
 main(prog_name="waitroom")

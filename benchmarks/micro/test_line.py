@@ -1,9 +1,9 @@
 """The arithmetic of the line, and the page that tells it."""
 
 from benchmarks.micro.timing import Benchmark
-from waitroom.pages import Pages
-from waitroom.scenes import Facts, Scene
-from waitroom.window import Epoch, Place, Rank, Tempo, Window, ahead, eta, poll_seconds, spread, status
+from waitroom.line.window import Epoch, Place, Rank, Tempo, Window, ahead, eta, poll_seconds, spread, status
+from waitroom.page.pages import Pages
+from waitroom.page.scenes import Facts, Scene
 
 TEMPO = Tempo.of(50, 10, 30)
 EPOCH = "0123456789abcdef0123-x"

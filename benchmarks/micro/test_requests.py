@@ -8,11 +8,11 @@ from benchmarks.micro.timing import Benchmark
 from benchmarks.paths import ROOMS, asked, plain, repeated, ways
 from benchmarks.servers import SECRET
 from benchmarks.visitors import among_others, others
-from waitroom.areas import Areas
-from waitroom.cookies import Cookies, Stripper
-from waitroom.paths import Paths
-from waitroom.settings import load
-from waitroom.tickets import Ticket, Tokens
+from waitroom.config.settings import load
+from waitroom.line.tickets import Ticket, Tokens
+from waitroom.paths.owners import Owners
+from waitroom.paths.patterns import Paths
+from waitroom.web.requests.cookies import Cookies, Stripper
 
 PATTERNS = ("/checkout/*", "/account/*", "/api/orders/*")
 SETTINGS = load(redis_url="redis://localhost", secret=SECRET, room="shop")
@@ -37,7 +37,7 @@ def test_every_path_is_protected(benchmark: Benchmark) -> None:
 
 
 def test_areas_of_two_rooms(benchmark: Benchmark) -> None:
-    areas = Areas([(("/checkout/*",), ()), (("/*",), ())])
+    areas = Owners([(("/checkout/*",), ()), (("/*",), ())])
     assert benchmark(areas.rooms_of, "/checkout/cart")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.micro.timing import Benchmark
 from benchmarks.servers import SECRET
-from waitroom.tickets import Credential, Pass, Proof, Ticket, Tokens, new_id
+from waitroom.line.tickets import Credential, Pass, Proof, Ticket, Tokens, new_id
 
 EPOCH = "0123456789abcdef0123-x"
 AT = 1_760_000_000_000

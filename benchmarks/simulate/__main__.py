@@ -14,7 +14,7 @@ from benchmarks.simulate.processes import Server
 from benchmarks.simulate.report import line_of, title, write_json
 from benchmarks.simulate.runs import simulate
 from benchmarks.simulate.scenarios import scenarios, shortened
-from waitroom.embedded import share
+from waitroom.store.embedded.server import share
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from benchmarks.simulate.measures import Measures
 from benchmarks.simulate.processes import Process, Server
 from benchmarks.simulate.scenarios import Scenario
 from benchmarks.simulate.visitors import Guest, Visitor
-from waitroom.settings import Settings
-from waitroom.store import Claimed
-from waitroom.tickets import Ticket
-from waitroom.window import Window
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Ticket
+from waitroom.line.window import Window
+from waitroom.store.transitions import Claimed
 
 NEAR = 500
 WAITING = 3000

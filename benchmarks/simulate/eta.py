@@ -22,12 +22,12 @@ from benchmarks.simulate.page import WAITS, waits
 from benchmarks.simulate.processes import Process, Server, settings_of
 from benchmarks.simulate.visitors import BACKGROUND, Guest
 from benchmarks.simulate.waits_told import Arrivals, Figures, Room, Run
-from waitroom import window as arithmetic
-from waitroom.embedded import share as share_store
-from waitroom.settings import Settings
-from waitroom.store import Claimed
-from waitroom.tickets import Ticket
-from waitroom.window import Eta, Window
+from waitroom.config.settings import Settings
+from waitroom.line import window as arithmetic
+from waitroom.line.tickets import Ticket
+from waitroom.line.window import Eta, Window
+from waitroom.store.embedded.server import share as share_store
+from waitroom.store.transitions import Claimed
 
 TICK = 0.25
 """Seconds between two batches of arrivals."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from benchmarks.simulate.engine import SECOND, Engine
-from waitroom.settings import Settings
-from waitroom.store import Claimed
+from waitroom.config.settings import Settings
+from waitroom.store.transitions import Claimed
 
 LATE = 3 * SECOND
 """Who asks for the first time longer than this after the call, or at the door longer than this after the last ask, came

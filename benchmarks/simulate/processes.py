@@ -1,6 +1,6 @@
 """A process of the gate: the real client and the real scripts on a real store, under virtual time.
 
-It keeps a snapshot as `waitroom.snapshot` does, read every `sync_seconds`; who looks sees what it saw last. What a
+It keeps a snapshot as `waitroom.room.snapshot` does, read every `sync_seconds`; who looks sees what it saw last. What a
 visitor asks of it takes no time: networks are not simulated, but that a snapshot may be half a second old is.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 from benchmarks.simulate.engine import Engine
 from tests.simulation import world
 from tests.simulation.processes import run
-from waitroom.settings import Settings, load
-from waitroom.store import Claimed, Joined, Store, read_script
-from waitroom.tickets import Pass, Ticket
-from waitroom.window import Window
+from waitroom.config.settings import Settings, load
+from waitroom.line.tickets import Pass, Ticket
+from waitroom.line.window import Window
+from waitroom.store.transitions import Claimed, Joined, Store, read_script
 
 
 def settings_of(url: str, room: Mapping[str, Any], session_seconds: int = 120) -> Settings:

@@ -23,11 +23,11 @@ from benchmarks.simulate.page import SHARED, shared, shared_row
 from benchmarks.simulate.processes import Server, settings_of
 from benchmarks.simulate.visitors import BACKGROUND
 from benchmarks.simulate.waits_told import Arrivals, Room
-from waitroom import window as arithmetic
-from waitroom.embedded import share as share_store
-from waitroom.settings import Settings
-from waitroom.store import Claimed
-from waitroom.tickets import Ticket
+from waitroom.config.settings import Settings
+from waitroom.line import window as arithmetic
+from waitroom.line.tickets import Ticket
+from waitroom.store.embedded.server import share as share_store
+from waitroom.store.transitions import Claimed
 
 COMING = 60.0
 """Seconds in which all of them come."""

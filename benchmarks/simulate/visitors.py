@@ -11,12 +11,12 @@ from typing import Protocol
 from benchmarks.simulate.engine import Engine
 from benchmarks.simulate.measures import LATE
 from benchmarks.simulate.processes import Process
-from waitroom import window as arithmetic
-from waitroom.room import LONGEST_HOLD
-from waitroom.settings import Settings
-from waitroom.store import Claimed
-from waitroom.tickets import Pass, Ticket, pass_of
-from waitroom.window import Tempo, Window
+from waitroom.config.settings import Settings
+from waitroom.line import window as arithmetic
+from waitroom.line.tickets import Pass, Ticket, pass_of
+from waitroom.line.window import Tempo, Window
+from waitroom.room.room import LONGEST_HOLD
+from waitroom.store.transitions import Claimed
 
 BACKGROUND = 60.0
 """Seconds between two looks of a tab in the background."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tests.conftest import SECRET
 from tests.solving import solved
-from waitroom.challenges import CHALLENGE_SECONDS, Challenges, Slip
-from waitroom.clients import PEER, Clients
-from waitroom.cookies import Scope
+from waitroom.room.challenges import CHALLENGE_SECONDS, Challenges, Slip
+from waitroom.web.requests.clients import PEER, Clients
+from waitroom.web.requests.cookies import Scope
 
 ROOM = "shop"
 NOW = 1_760_000_000_000

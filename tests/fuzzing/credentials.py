@@ -8,10 +8,8 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 
-from waitroom.cookies import MOST_COOKIES, Cookies, Headers, Scope, Stripper
-from waitroom.requests import by_name
-from waitroom.settings import load
-from waitroom.tickets import (
+from waitroom.config.settings import load
+from waitroom.line.tickets import (
     HIGHEST_NUMBER,
     LONGEST_TOKEN,
     Credential,
@@ -21,6 +19,8 @@ from waitroom.tickets import (
     Tokens,
     looks_like_token,
 )
+from waitroom.web.requests.cookies import MOST_COOKIES, Cookies, Headers, Scope, Stripper
+from waitroom.web.requests.kinds import by_name
 
 KEYS = ("the newer key, 32 characters long", "the older key, 32 characters long")
 ROOM = "shop"

@@ -7,24 +7,24 @@ from yarl import URL
 
 from tests.conftest import SECRET
 from tests.fuzzing.credentials import COOKIE_SEEDS, headers_of
-from waitroom.answers import Answer, text_answer
-from waitroom.api import Api
-from waitroom.cookies import Cookies, Scope
-from waitroom.cors import Cors
-from waitroom.decisions import Visitor
-from waitroom.forwarding import (
+from waitroom.config.settings import load
+from waitroom.proxy.forwarding import (
     HOP_BY_HOP,
     are_sound,
     request_headers,
     response_headers,
     target_of,
 )
-from waitroom.framing import has_body
-from waitroom.libraries import back_from
-from waitroom.requests import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
-from waitroom.room import WaitingRoom
-from waitroom.routes import Routes
-from waitroom.settings import load
+from waitroom.room.decisions import Visitor
+from waitroom.room.room import WaitingRoom
+from waitroom.web.answers.answer import Answer, text_answer
+from waitroom.web.answers.cors import Cors
+from waitroom.web.answers.libraries import back_from
+from waitroom.web.requests.cookies import Cookies, Scope
+from waitroom.web.requests.framing import has_body
+from waitroom.web.requests.kinds import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.web.routes.api import Api
+from waitroom.web.routes.table import Routes
 
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PROPFIND", "get", "TRACE")
 ORIGINS = ("https://a.example", "http://b.example:81")

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.fuzzing.lenient import TOGETHER, areas, forms, half_decoded
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 LONGEST = 600
 """Letters of a path whose readings are all looked at."""

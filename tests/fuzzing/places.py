@@ -3,11 +3,11 @@
 from urllib.parse import unquote
 
 from tests.fuzzing.lenient import ROOMS, TOGETHER, areas, forms, half_decoded
-from waitroom.areas import Areas
-from waitroom.paths import Paths, as_sent, strip_root
-from waitroom.readings import normalise
+from waitroom.paths.owners import Owners
+from waitroom.paths.patterns import Paths, as_sent, strip_root
+from waitroom.paths.readings import normalise
 
-AREAS = Areas(list(ROOMS.values()))
+AREAS = Owners(list(ROOMS.values()))
 NAMES = tuple(ROOMS)
 ALONE = {name: Paths(*ROOMS[name]) for name in NAMES}
 EVERYTHING = Paths(["/*"], ["/pub/*", "*.css"])

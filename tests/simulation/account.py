@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.ledger import Lineage, Place, Registers, Remembered, Session
 from tests.simulation.world import BEGIN, SECOND, World
-from waitroom.settings import Settings
-from waitroom.tickets import Pass
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Pass
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process

@@ -9,9 +9,9 @@ from tests.simulation.parts import Parts
 from tests.simulation.processes import Process
 from tests.simulation.visitors import Visitor
 from tests.simulation.world import SECOND, Server, World
-from waitroom.places import AWAY_POLL
-from waitroom.store import KEYS, Claimed
-from waitroom.tickets import Pass, Ticket, pass_of, ticket_of
+from waitroom.line.positions import AWAY_POLL
+from waitroom.line.tickets import Pass, Ticket, pass_of, ticket_of
+from waitroom.store.transitions import KEYS, Claimed
 
 TOGETHER = SECOND
 """Visitors who are due within this time ask at once."""

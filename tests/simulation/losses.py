@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.ledger import Remembered, View
 from tests.simulation.order import Order
 from tests.simulation.world import GRACE, SECOND
-from waitroom.settings import Settings
+from waitroom.config.settings import Settings
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process

@@ -72,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pod's clock used for the store's",
-        "memory.py",
+        "evidence.py",
         "self._clock + round((self._elapsed() - self._read_at) * 1e6)",
         "round(self._elapsed() * 1e6)",
         seed=45,
@@ -150,13 +150,13 @@ MUTANTS = (
     ),
     Mutant(
         "milliseconds taken for microseconds",
-        "store.py",
+        "transitions.py",
         "used.expires_at * 1000, used.known_in",
         "used.expires_at, used.known_in",
     ),
     Mutant(
         "a process does not remember the numbers it has seen",
-        "memory.py",
+        "evidence.py",
         "            self._epochs[name] = issued, called, floor\n",
         "            self._epochs[name] = 0, 0, 0\n",
     ),

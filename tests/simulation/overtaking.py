@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from tests.simulation.oracle import Oracle
 from tests.simulation.visitors import Visitor
 from tests.simulation.world import SECOND, World
-from waitroom.settings import Settings
-from waitroom.tickets import Ticket
+from waitroom.config.settings import Settings
+from waitroom.line.tickets import Ticket
 
 LATE = 3 * SECOND
 """Who asks longer than this after the call, the last ask or the end of a silence was late."""

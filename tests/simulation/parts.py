@@ -6,8 +6,8 @@ from functools import cache
 from importlib.resources import files
 from types import ModuleType
 
-from waitroom.memory import Memory
-from waitroom.store import PREAMBLE, SCRIPTS, Store
+from waitroom.store.evidence import Evidence
+from waitroom.store.transitions import PREAMBLE, SCRIPTS, Store
 
 
 class RottenMutantError(AssertionError):
@@ -32,12 +32,12 @@ class Parts:
 
     scripts: dict[str, str] = field(default_factory=dict)
     """Text of each script by its name, with all that goes in front."""
-    memory: type[Memory] = Memory
+    memory: type[Evidence] = Evidence
     store: type[Store] = Store
 
 
 def _source(file: str, mutant: Mutant | None) -> str:
-    text = (files("waitroom") / file).read_text(encoding="utf-8")
+    text = (files("waitroom.store") / file).read_text(encoding="utf-8")
     if mutant is None or mutant.file != file:
         return text
     if text.count(mutant.old) != 1:
@@ -61,8 +61,8 @@ def parts(mutant: Mutant | None = None) -> Parts:
         name: "\n".join(_source(f"scripts/{part}.lua", mutant) for part in (*PREAMBLE, name))
         for name in SCRIPTS
     }
-    if mutant and mutant.file == "memory.py":
-        return Parts(scripts, _module("memory", mutant).Memory)
-    if mutant and mutant.file == "store.py":
-        return Parts(scripts, store=_module("store", mutant).Store)
+    if mutant and mutant.file == "evidence.py":
+        return Parts(scripts, _module("evidence", mutant).Evidence)
+    if mutant and mutant.file == "transitions.py":
+        return Parts(scripts, store=_module("transitions", mutant).Store)
     return Parts(scripts)

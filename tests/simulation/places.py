@@ -6,7 +6,7 @@ from tests.simulation.ledger import Place, Session, View
 from tests.simulation.losses import Losses
 from tests.simulation.order import JUMP
 from tests.simulation.world import SECOND
-from waitroom.tickets import UNCONFIRMED, Pass, Ticket
+from waitroom.line.tickets import UNCONFIRMED, Pass, Ticket
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process

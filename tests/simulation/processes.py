@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.simulation.parts import Parts
 from tests.simulation.world import SECOND, World
+from waitroom.config.settings import Settings
 from waitroom.errors import StoreError
-from waitroom.places import Places, status_of
-from waitroom.sessions import SKEW_MS
-from waitroom.settings import Settings
-from waitroom.store import Claimed, Joined, Store
-from waitroom.tickets import UNCONFIRMED, Pass, Ticket, pass_of, ticket_of
-from waitroom.window import Window, rank
+from waitroom.line.positions import Positions, status_of
+from waitroom.line.tickets import UNCONFIRMED, Pass, Ticket, pass_of, ticket_of
+from waitroom.line.window import Window, rank
+from waitroom.room.sessions import SKEW_MS
+from waitroom.store.transitions import Claimed, Joined, Store
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
@@ -45,7 +45,7 @@ class Process:
         self.is_cut = False
         self.next_fault: str | None = None
         """What befalls the next call: "lost", its answer does not arrive, or "twice", it is sent again."""
-        self.places = Places(settings.tempo, world.chance)
+        self.places = Positions(settings.tempo, world.chance)
         self.restart()
 
     def restart(self) -> None:
@@ -134,7 +134,7 @@ class Process:
             window = self.window
             if window is None or (window.covers(ticket) and ticket.generation <= window.generation):
                 return
-            self.store.memory.hear(ticket)
+            self.store.evidence.hear(ticket)
             if not self.is_away:
                 self.sync()
 
@@ -190,7 +190,7 @@ class Process:
         latest = self._latest(presented)
         if self._is_valid(latest) and (not latest.first or self.is_away):
             if self.window and not self.window.covers(latest, called=True):
-                self.store.memory.hear(latest)
+                self.store.evidence.hear(latest)
             if not self.is_away and (self._is_due(latest) or self._is_unknown(latest)):
                 self._renew(latest)
             return latest
@@ -286,7 +286,7 @@ def _store(process: Process) -> Store:
     store: Any = Client(
         process.settings.redis_url, process.settings, world.store_time, world.history, process.elapsed
     )
-    store.memory = parts.memory(process.elapsed)
+    store.evidence = parts.memory(process.elapsed)
     store._rules["tag"] = f"{world.chance.randrange(16**6):06x}"
     store._checked = True
     return store  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ import random
 from functools import cache
 
 from tests.conftest import SECRET
-from waitroom.settings import Settings, load
+from waitroom.config.settings import Settings, load
 
 
 @cache

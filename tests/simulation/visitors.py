@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from waitroom.tickets import Pass, Ticket
+from waitroom.line.tickets import Pass, Ticket
 
 
 @dataclass

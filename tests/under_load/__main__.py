@@ -19,8 +19,8 @@ from tests.gates import uvicorn
 from tests.under_load.clients import Client
 from tests.under_load.record import Joined, Record
 from tests.under_load.store import Box
-from waitroom.tickets import Pass, Ticket, Tokens
-from waitroom.window import rank
+from waitroom.line.tickets import Pass, Ticket, Tokens
+from waitroom.line.window import rank
 
 ROOM = "load"
 TOKENS = Tokens([SECRET], ROOM)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from waitroom.tickets import Ticket
-from waitroom.window import rank
+from waitroom.line.tickets import Ticket
+from waitroom.line.window import rank
 
 
 @dataclass(slots=True)

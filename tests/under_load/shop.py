@@ -2,7 +2,7 @@
 
 from starlette.types import Receive, Scope, Send
 
-from waitroom.middleware import WaitingRoomMiddleware
+from waitroom.web.middleware import WaitingRoomMiddleware
 
 INSIDE = b"inside"
 

@@ -1,0 +1,1 @@
+"""`waitroom check`: looks for what would go wrong, before it does."""

@@ -1,0 +1,1 @@
+"""The command line: serving, looking at a room, the demo."""

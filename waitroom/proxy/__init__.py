@@ -1,0 +1,1 @@
+"""A site elsewhere, of any language, as an ASGI site behind the gate."""
