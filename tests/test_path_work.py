@@ -1,8 +1,6 @@
 """What is done to see which way a request goes has a bound, whatever its path: work is counted here, not time."""
 
 import random
-import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +18,7 @@ from benchmarks.paths import (
     repeated,
     ways,
 )
+from tests.work import calls_of
 from waitroom.web.answers.refresh import LONGEST, refresh
 from waitroom.web.answers.refresh import plain as plain_url
 from waitroom.web.routing import Routing
@@ -34,23 +33,6 @@ def calls(found: Routing[int], scope: dict[str, Any]) -> int:
     """Count what is called to see which way a request goes."""
     found._kept.clear()
     return calls_of(partial(found.of, scope))
-
-
-def calls_of(action: Callable[[], object]) -> int:
-    """Count what is called: functions of Python's and of the libraries in C."""
-    count = 0
-
-    def note(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        action()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 @of_rooms

@@ -8,6 +8,12 @@ MOST_KEPT = 256
 """Values of `Accept` whose meaning is remembered."""
 LONGEST_KEPT = 256
 """Bytes of the longest of them."""
+LONGEST_READ = 512
+"""Bytes of an `Accept` that are looked at; no browser says half as much, and anybody may send a megabyte."""
+MOST_ENTRIES = 32
+"""Types in it that are."""
+MOST_PARAMETERS = 4
+"""Parameters of each that are; the weight mostly is the only one."""
 PAGES = frozenset({b"text/html", b"application/xhtml+xml"})
 PARTS = (b"image/", b"font/", b"audio/", b"video/", b"application/font", b"application/x-font")
 """How the types begin that pages are made of."""
@@ -73,11 +79,17 @@ def _wish(media: bytes) -> Wish:
 
 
 def accepted(accept: bytes) -> Iterator[tuple[bytes, float]]:
-    """Read the types in an `Accept` in lower case and their weights, from 0 to 1; what is no type is passed over."""
-    for entry in accept.split(b","):
-        media, *parameters = (part.strip() for part in entry.split(b";"))
+    """Read the types in an `Accept` in lower case and their weights, from 0 to 1; what is no type is passed over.
+
+    Whoever says more than there is a bound for has not said the rest.
+    """
+    *entries, last = accept[:LONGEST_READ].split(b",", MOST_ENTRIES)
+    if len(entries) < MOST_ENTRIES and len(accept) <= LONGEST_READ:
+        entries.append(last)  # else it may have been cut off, within a word or a weight
+    for entry in entries:
+        media, *parameters = (part.strip() for part in entry.split(b";", MOST_PARAMETERS + 1))
         if b"/" in media:
-            yield media, _weight(parameters)
+            yield media, _weight(parameters[:MOST_PARAMETERS])
 
 
 def _weight(parameters: list[bytes]) -> float:
@@ -92,5 +104,5 @@ def _weight(parameters: list[bytes]) -> float:
 
 def is_body_of_a_program(content_type: bytes) -> bool:
     """Tell whether a body of this type, in lower case, cannot come from a form."""
-    media = content_type.split(b";")[0].strip()
+    media = content_type.partition(b";")[0].strip()
     return bool(media) and media not in FORMS

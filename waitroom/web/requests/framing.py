@@ -12,6 +12,8 @@ OWS = b" \t"
 """The blanks that may stand around a header's value (RFC 9110, 5.6.3) and are not part of it."""
 MOST_DIGITS = 18
 """No body is longer; a number of thousands of digits is refused by Python."""
+MOST_LENGTHS = 8
+"""Lengths in one header that are compared: where the same stands there more often, it is not clear."""
 
 
 def body_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
@@ -21,7 +23,7 @@ def body_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
         if name == b"transfer-encoding":
             return None  # it wins over any length
         if name == b"content-length":
-            lengths |= {_digits(piece.strip(OWS)) for piece in value.split(b",")}
+            lengths |= {_digits(piece.strip(OWS)) for piece in value.split(b",", MOST_LENGTHS)}
     if len(lengths) != 1:
         return None
     digits = lengths.pop()
