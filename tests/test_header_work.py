@@ -1,6 +1,7 @@
 """What is done with a request's headers and query has a bound, however long they are: work is counted, not time."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from waitroom.web.requests.accepting import (
     accepted,
     wish_of,
 )
+from waitroom.web.requests.clients import MOST_FORWARDED, PEER, TOLD, Clients, peer_of
 from waitroom.web.requests.framing import body_length
 from waitroom.web.requests.kinds import kind_of
 
@@ -57,3 +59,38 @@ def test_of_many_lengths_no_more_are_read_than_a_bound() -> None:
     assert calls_of(partial(body_length, many)) <= 50
     assert body_length(many) is None, "not clear"
     assert body_length([(b"content-length", b"5, 5,5")]) == 5
+
+
+def forwarded(peer: str, *values: bytes) -> dict[str, Any]:
+    return {"headers": [(b"x-forwarded-for", value) for value in values], "client": (peer, 1), PEER: peer}
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(
+    "piece", [b"a,", b"1,", b"::,", b"[,", b",", b"1.1.1.1,", b"2001:db8::1, ", b":", b"1.", b"%", b" "]
+)
+def test_of_many_forwarded_addresses_no_more_are_read_than_a_bound(piece: bytes, length: int) -> None:
+    value = repeated(piece, length)
+    clients = Clients(["127.0.0.0/8"])
+    for scope in (
+        *(forwarded("192.0.2.1", value), forwarded("127.0.0.1", value), forwarded("::1", value)),
+        *(forwarded("127.0.0.1", value + b",127.0.0.2"), forwarded("127.0.0.1", value, value)),
+    ):
+        assert calls_of(partial(peer_of, scope, None)) <= 10 * MOST_CALLS
+        assert calls_of(partial(clients.asker, scope)) <= 10 * MOST_CALLS
+        assert calls_of(partial(clients.asker, {**scope, PEER: TOLD})) <= 10 * MOST_CALLS
+
+
+def test_what_proxies_have_added_counts_whatever_stands_in_front() -> None:
+    clients = Clients(["10.0.0.0/8"])
+    for value in (b"a," * 30_000, b"1.1.1.1," * 10_000, b"," * 60_000, b"1" * 60_000 + b","):
+        scope = forwarded("10.0.0.1", value + b"198.51.100.7, 10.0.0.2")
+        assert clients.asker(scope).client == "198.51.100.7"
+        # A server takes the first, or one from the right; also where it writes it in other words.
+        assert peer_of(forwarded("198.51.100.7", value + b" 198.51.100.7"), None) == TOLD
+        assert peer_of(forwarded("2001:db8::7", value + b"[2001:DB8::7]:443"), None) == TOLD
+        assert peer_of(forwarded("2001:db8::7", b"2001:DB8::7," + value), None) == TOLD
+        assert peer_of(forwarded("198.51.100.7", value + b"198.51.100.7," + value), None) == TOLD
+        assert peer_of(forwarded("198.51.100.7", value + b"198.51.100.77"), None) == "198.51.100.7"
+    assert clients.asker(forwarded("10.0.0.1", b"198.51.100.7" + b",10.0.0.2" * 60)).client == "10.0.0.2"
+    assert MOST_FORWARDED < 60

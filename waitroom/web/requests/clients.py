@@ -17,6 +17,12 @@ UNIX = "unix"
 TOLD = "told by the server"
 """The peer where the server has put a forwarded address in its place: only the server knows who that was."""
 
+MOST_FORWARDED = 32
+"""Forwarded addresses that are looked at, from the right: no request comes through so many proxies, and whoever sends
+it may put thousands in front of what they add."""
+LONGEST_ADDRESS = 100
+"""Characters of the longest that is read, with brackets, a zone and a port."""
+
 Address = IPv4Address | IPv6Address
 
 
@@ -33,9 +39,7 @@ def peer_of(scope: Scope, receive: Any) -> str:
     client = scope.get("client")
     if not client:
         return UNIX
-    told = _address(str(client[0]))
-    is_told = told is not None and told in map(_address, _forwarded(scope))
-    return TOLD if is_told else str(client[0])
+    return TOLD if _is_forwarded(scope, str(client[0])) else str(client[0])
 
 
 class Clients:
@@ -85,12 +89,31 @@ class Clients:
 
 
 def _forwarded(scope: Scope) -> list[str]:
-    values = [value for name, value in scope["headers"] if name == FORWARDED_FOR]
-    return [entry.strip() for entry in b",".join(values).decode("latin-1").split(",") if entry.strip()]
+    entries = _joined(scope).rsplit(b",", MOST_FORWARDED)[-MOST_FORWARDED:]
+    return [entry for entry in (each.decode("latin-1").strip() for each in entries) if entry]
+
+
+def _joined(scope: Scope) -> bytes:
+    return b",".join([value for name, value in scope["headers"] if name == FORWARDED_FOR])
+
+
+def _is_forwarded(scope: Scope, client: str) -> bool:
+    """Return whether an address is among those that are forwarded: in the same words anywhere, or, as servers take
+    either the first or one from the right, in others there.
+    """
+    address, joined = _address(client), _joined(scope)
+    if address is None or not joined:
+        return False
+    if b",%b," % client.encode() in b",%b," % joined.translate(None, b" \t"):
+        return True
+    first = joined.partition(b",")[0][: LONGEST_ADDRESS + 1].decode("latin-1").strip()
+    return address in map(_address, (first, *_forwarded(scope)))
 
 
 def _address(text: str) -> Address | None:
     """Read an address, also with a port, in brackets or with a zone; one of IPv4 that is written as IPv6 is IPv4."""
+    if len(text) > LONGEST_ADDRESS:
+        return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
