@@ -19,8 +19,8 @@ from tests.waiting import until
 from waitroom.errors import EmbeddedError
 from waitroom.store.embedded import folders as embedded_places
 from waitroom.store.embedded import server as embedded
-from waitroom.store.embedded.folders import MOST_NAMES, names, pick
-from waitroom.store.embedded.keeper import SOCKET
+from waitroom.store.embedded.folders import names, pick, twins
+from waitroom.store.embedded.keeper import LOCK, SECRET, SOCKET
 from waitroom.store.embedded.server import running, share
 
 NOBODY = 2**22
@@ -107,78 +107,141 @@ def test_else_it_is_in_the_temporary_folder(
 def test_where_nothing_can_be_made_in_the_own_folder_it_is_the_temporary_one(folders: Folders) -> None:
     _, everybodys = folders
     # In /proc nobody makes anything.
-    places = [*(Path("/proc") / place.name for place in names(NOBODY)[:2]), *names(NOBODY)[MOST_NAMES:]]
+    own, temporary, *_ = names(NOBODY)
+    places = [Path("/proc") / own.name, temporary]
     assert pick(places).parent == everybodys
     with pytest.raises(EmbeddedError, match=r"cannot make /proc/waitroom-.*-4194304 for the embedded server"):
-        pick(places[:2])
+        pick(places[:1])
 
 
-def foreign(home: Path) -> None:
-    """What a user of the same machine can put in the way."""
-    kind = int(home.suffix[1:] or 0) % 4
-    if kind == 0:
-        home.touch(0o700)
-    elif kind == 1:
-        home.symlink_to(home.parent)
-    elif kind == 2:
-        home.symlink_to(home.with_name("dangling"))
-    else:
-        home.mkdir(0o755)
-        home.chmod(0o755)
-        if os.geteuid() == 0:
-            home.chmod(0o700)
-            os.chown(home, 12345, -1)
+def as_file(home: Path) -> None:
+    home.touch(0o700)
 
 
-def test_names_that_others_have_taken_stop_nobody(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def as_link(home: Path) -> None:
+    home.symlink_to(home.parent)
+
+
+def as_dangling_link(home: Path) -> None:
+    home.symlink_to(home.with_name("dangling"))
+
+
+def as_folder(home: Path) -> None:
+    home.mkdir(0o755)
+    home.chmod(0o755)
+    if os.geteuid() == 0:
+        home.chmod(0o700)
+        os.chown(home, 12345, -1)
+
+
+Foreign = Callable[[Path], None]
+FOREIGN: list[Foreign] = [as_file, as_link, as_dangling_link, as_folder]
+"""What a user of the same machine can put in the way."""
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_names_that_others_have_taken_stop_nobody(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, foreign: Foreign
+) -> None:
+    """However many, and whatever may be guessed of the names that would be tried."""
     _, everybodys = folders
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    places = names(NOBODY)[:MOST_NAMES]
-    assert {place.parent for place in places} == {everybodys}
-    for place in places[:4]:
-        foreign(place)
+    place = names(NOBODY)[0]
+    assert place.parent == everybodys
+    taken = [place, *(place.with_name(f"{place.name}.{end}") for end in (*range(40), "aaaaaaaa", "_______0"))]
+    for name in taken:
+        foreign(name)
     with closing(share(owner=NOBODY)) as server:
-        assert server.url == f"unix://{places[4]}/{SOCKET}"
-        assert places[4] / SOCKET in running()
-        places[0].unlink()
+        (home,) = {*everybodys.glob(f"{place.name}*"), *everybodys.iterdir()} - {*taken}
+        assert server.url == f"unix://{home}/{SOCKET}"
+        assert home.name.startswith(f"{place.name}.")
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert home / SOCKET in running()
+        remove(place)
         with closing(share(owner=NOBODY)) as again:
             assert again.url == server.url, "what is there counts for more than a name that is free again"
             assert again.secret == server.secret
-    until(lambda: not places[4].exists())
+    until(lambda: not home.exists())
     with closing(share(owner=NOBODY)) as server:
-        assert server.url == f"unix://{places[0]}/{SOCKET}"
+        assert server.url == f"unix://{place}/{SOCKET}"
 
 
-def test_where_every_name_is_taken_it_says_what_to_do(folders: Folders) -> None:
-    places = names(NOBODY)[MOST_NAMES : 2 * MOST_NAMES]
-    for place in places:
-        foreign(place)
-    with pytest.raises(EmbeddedError, match=r"are taken, .* set XDG_RUNTIME_DIR or TMPDIR to a folder of"):
-        pick(places)
+def remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        place.rmdir()
+    else:
+        place.unlink()
+
+
+def test_a_folder_that_is_named_has_no_other_in_its_stead(folders: Folders) -> None:
+    _, everybodys = folders
+    place = everybodys / "app"
+    as_file(place)
+    place.with_name("app.mine").mkdir(0o700)
+    with pytest.raises(EmbeddedError, match=r"/app is not a folder of this user's with mode 0700"):
+        share(place)
 
 
 def test_a_name_that_is_taken_between_two_looks_is_passed_over(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second, third = names(NOBODY)[:3]
+    first, second, *_ = names(NOBODY)
     make = Path.mkdir
 
     def mkdir(home: Path, mode: int = 0o777) -> None:
-        if home == first:
-            home.touch()
-        if home == second:
-            make(home, mode)  # a sibling's
+        make(home, mode)  # a sibling's
         make(home, mode)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    assert pick([first, second, third]) == second
-    assert not third.exists()
+    assert pick([first, second]) == first
+    assert not second.exists()
 
 
-def test_eight_workers_at_once_have_one_server(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_that_workers_made_at_once_one_is_left(folders: Folders) -> None:
+    """As after others had taken the name: the first, or the one that is in use, though others sort before it."""
+    place = names(NOBODY)[0]
+    several = [place.with_name(f"{place.name}.{end}") for end in ("aaaa", "bbbb", "cccc")]
+    for home in several:
+        home.mkdir(0o700)
+    with closing(share(owner=NOBODY)) as server:
+        assert server.url == f"unix://{several[0]}/{SOCKET}"
+        assert twins(place, [place]) == several[:1]
+        place.mkdir(0o700)
+        with closing(share(owner=NOBODY)) as again:
+            assert again.url == server.url
+        assert not place.exists()
+
+
+@pytest.mark.parametrize("mask", [0o277, 0o777])
+def test_an_umask_that_takes_the_users_own_rights_stops_nobody(folders: Folders, mask: int) -> None:
+    mine = os.geteuid()
+    before = os.umask(mask)
+    try:
+        with closing(share(owner=NOBODY)) as server, closing(share(owner=NOBODY)) as again:
+            assert again.secret == server.secret
+        home = names(NOBODY)[0]
+        until(lambda: not home.exists())
+        os.seteuid(mine or 12345)  # to root modes say nothing
+        home = folders[1] / "app"
+        home.mkdir()
+        home.chmod(0o700)
+        for file in (LOCK, SECRET):
+            os.close(embedded._open(home / file, os.O_RDWR))
+            os.close(embedded._open(home / file, os.O_RDWR))
+            assert stat.S_IMODE((home / file).stat().st_mode) == 0o600
+    finally:
+        os.seteuid(mine)
+        os.umask(before)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_eight_workers_at_once_have_one_server(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    for place in names(os.getpid())[:2]:
-        foreign(place)
+    place = names(os.getpid())[0]
+    if is_taken:
+        as_file(place)
     code = """
 import json, os, sys
 from waitroom.store.embedded.server import share
@@ -198,11 +261,13 @@ sys.stdin.read()
         got = {worker.stdout.readline() for worker in workers if worker.stdout}
         assert len(got) == 1, got
         url = json.loads(got.pop())["url"]
-        assert url == f"unix://{names(os.getpid())[2]}/{SOCKET}"
+        (home,) = twins(place, [place])
+        assert url == f"unix://{home}/{SOCKET}"
+        assert (home == place) is not is_taken
         family = Family(url)
     os.kill(family.keeper, signal.SIGKILL)  # else it waits for this test, which is the workers' supervisor
     until(family.is_gone)
-    embedded._sweep(names(os.getpid())[2])
+    embedded._sweep(home)
 
 
 def test_a_server_is_found_by_who_is_not_told_of_the_sessions_folder(

@@ -1,14 +1,14 @@
 """Where embedded servers have their folders: which names an app's may have, and which of them are this user's own.
 
 The folder that a session of the system gives its user (`XDG_RUNTIME_DIR`) can be entered by nobody else. The temporary
-folder is everybody's, and whoever wants to stop a start may take the names that it would use: then the next one is
-tried. A name says whose it is, in which process namespace and of which app, as containers that share a temporary folder
-mostly share the user and the process id, too.
+folder is everybody's, and whoever wants to stop a start may take the name that it would use: then it gets an end that
+nobody can guess, and the app's other workers find it by its beginning. A name says whose it is, in which process
+namespace and of which app, as containers that share a temporary folder mostly share the user and the process id, too.
 """
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from waitroom.store.embedded.keeper import SOCKET
 # The longest socket path, in bytes: the smallest limit of the systems it runs on is 104 with its end mark.
 LONGEST_SOCKET = 100
 
-# How many names are tried in one folder, where others have taken those before.
-MOST_NAMES = 32
+# What `mkdtemp` adds, where others have taken the name.
+LONGEST_END = "." + 8 * "x"
 
 NAMESPACE = "/proc/self/ns/pid"
 USUAL = "/run/user/{}"
@@ -29,13 +29,8 @@ USUAL = "/run/user/{}"
 
 def names(owner: int) -> list[Path]:
     """The folders that an app whose process is `owner` may have, in the order in which they are tried."""
-    begin = f"{_ours()}{owner}"
-    return [
-        parent / (f"{begin}.{number}" if number else begin)
-        for parent in _parents()
-        if fits(parent / f"{begin}.{MOST_NAMES}")
-        for number in range(MOST_NAMES)
-    ]
+    name = f"{_ours()}{owner}"
+    return [parent / name for parent in _parents() if fits(parent / f"{name}{LONGEST_END}")]
 
 
 def fits(home: Path) -> bool:
@@ -54,30 +49,48 @@ def is_near(home: Path) -> bool:
     return home.name.startswith(_ours())
 
 
-def pick(places: Iterable[Path]) -> Path:
-    """Return the first of the folders that is ours, else make the first that is missing.
+def pick(places: Sequence[Path], is_exact: bool = False) -> Path:
+    """Return the first folder of those names that is ours, else make one.
 
-    So all workers of an app agree, also where a name before theirs is given up meanwhile. Raises EmbeddedError where
-    all are somebody else's, or none can be made.
+    Where others have taken a name, one that begins with it does as well, unless the name `is_exact`. Workers that
+    make theirs at the same time may then have several: see `twins`. Raises EmbeddedError where none can be made.
     """
-    places = list(places)
-    for home in places:
+    for place in places:
+        for home in _own(place, is_exact):
+            return home
+    hindrances = []
+    for place in places:
+        try:
+            return _make(place, is_exact)
+        except OSError as error:
+            hindrances.append(f"cannot make {place} for the embedded server: {error.strerror}")
+    raise EmbeddedError(hindrances[0])
+
+
+def twins(home: Path, places: Iterable[Path], is_exact: bool = False) -> list[Path]:
+    """The folders of ours beside the one that was picked, itself among them, that were made for the same app."""
+    return [twin for place in places if place.parent == home.parent for twin in _own(place, is_exact)]
+
+
+def _own(place: Path, is_exact: bool) -> list[Path]:
+    ends = [] if is_exact else sorted(place.parent.glob(f"{place.name}.*"))
+    return [home for home in (place, *ends) if _is_ours(home)]
+
+
+def _make(home: Path, is_exact: bool) -> Path:
+    try:
+        home.mkdir(0o700)
+    except FileExistsError:
         if _is_ours(home):
             return home
-    hindrance = None
-    for home in places:
-        try:
-            home.mkdir(0o700)
-        except FileExistsError:
-            if not _is_ours(home):
-                continue
-        except OSError as error:
-            hindrance = hindrance or EmbeddedError(
-                f"cannot make {home} for the embedded server: {error.strerror}"
-            )
-            continue
-        return home
-    raise hindrance or _refused(places)
+        if is_exact:
+            raise _refused(home) from None
+        home = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
+    with suppress(
+        FileNotFoundError
+    ):  # who clears up has taken it for one left behind; it is looked for again
+        home.chmod(0o700)  # whatever the umask took away from it
+    return home
 
 
 @contextmanager
@@ -88,24 +101,17 @@ def opened(home: Path) -> Iterator[int]:
     except FileNotFoundError:
         raise
     except OSError:
-        raise _refused([home]) from None
+        raise _refused(home) from None
     try:
         if not _is_private(os.fstat(folder)):
-            raise _refused([home])
+            raise _refused(home)
         yield folder
     finally:
         os.close(folder)
 
 
-def _refused(places: list[Path]) -> EmbeddedError:
-    if len(places) == 1:
-        return EmbeddedError(
-            f"{places[0]} is not a folder of this user's with mode 0700: remove or rename it"
-        )
-    return EmbeddedError(
-        f"{places[0]} and the other names for the embedded server's folder are taken, and not by folders of this user's"
-        " with mode 0700: remove them, or set XDG_RUNTIME_DIR or TMPDIR to a folder of this user's own"
-    )
+def _refused(home: Path) -> EmbeddedError:
+    return EmbeddedError(f"{home} is not a folder of this user's with mode 0700: remove or rename it")
 
 
 def _is_ours(home: Path) -> bool:

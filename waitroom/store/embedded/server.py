@@ -29,7 +29,7 @@ from urllib.parse import quote
 from waitroom.config.environment import bare
 from waitroom.errors import EmbeddedError
 from waitroom.store.embedded import keeper
-from waitroom.store.embedded.folders import LONGEST_SOCKET, fits, homes, is_near, names, opened, pick
+from waitroom.store.embedded.folders import LONGEST_SOCKET, fits, homes, is_near, names, opened, pick, twins
 from waitroom.store.embedded.keeper import LOCK, LOG, SECRET, SOCKET, exclusively, remove
 
 # The longest wait for a server to answer, in seconds. It takes some 50 ms.
@@ -105,7 +105,7 @@ def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServe
         raise EmbeddedError(
             f"{places[0]} is too long for a socket's path: at most {LONGEST_SOCKET} bytes, choose another"
         )
-    home, lock = _join(places)
+    home, lock = _join(places, is_exact=folder is not None)
     try:
         supervisor = 0 if owner == os.getpid() else owner
         _await_server(home, supervisor)
@@ -142,15 +142,30 @@ def owner_pid(server_software: str | None = None) -> int:
     return os.getpid()
 
 
-def _join(places: list[Path]) -> tuple[Path, int]:
-    """Find the app's folder, or make it, and take its lock shared. Returns both, the folder open."""
+def _join(places: list[Path], is_exact: bool) -> tuple[Path, int]:
+    """Find the app's folder, or make it, and take its lock shared. Returns both, the folder open.
+
+    Where workers made several at once, all agree: it is one that had no twin when somebody already had its lock.
+    Of two such the one would have been made after the other, and its own look have shown that.
+    """
+    deadline = time.monotonic() + PATIENCE
     while True:
-        home = pick(places)
+        home = pick(places, is_exact)
         # Where the keeper of the last users is just removing it, the folder may go at any step: begin again.
         with suppress(FileNotFoundError), opened(home) as folder:
             fcntl.flock(folder, fcntl.LOCK_SH)
-            if _is_at(folder, home):
+            is_only = len(twins(home, places, is_exact)) < 2 or time.monotonic() > deadline
+            if is_only and _is_at(folder, home):
                 return home, fcntl.fcntl(folder, fcntl.F_DUPFD_CLOEXEC, 0)
+        _settle(home, places, is_exact)
+
+
+def _settle(home: Path, places: list[Path], is_exact: bool) -> None:
+    """Leave one of several folders: one that is in use, else the first."""
+    for twin in reversed(twins(home, places, is_exact)):
+        if len(twins(home, places, is_exact)) > 1:
+            _sweep(twin)
+    time.sleep(secrets.randbelow(10) / 1000)  # so that those who look at the same time do not go on doing so
 
 
 def _is_at(folder: int, home: Path) -> bool:
@@ -183,7 +198,7 @@ def _await_server(home: Path, supervisor: int) -> None:
 
 def _keepers_place(home: Path) -> int | None:
     """The keeper's lock, open and taken, or None: there is a keeper."""
-    lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    lock = _open(home / LOCK, os.O_RDWR)
     if exclusively(lock):
         return lock
     os.close(lock)
@@ -196,7 +211,7 @@ def _start_keeper(home: Path, lock: int, supervisor: int) -> None:
     _clear_place(home)
     for other in homes():
         _sweep(other)
-    log = os.open(home / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    log = _open(home / LOG, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
     try:
         subprocess.run(  # noqa: S603
             [
@@ -256,14 +271,23 @@ def _sweep(home: Path) -> None:
 
 def _secret(home: Path) -> str:
     """The secret beside the server, made by whoever comes first."""
-    path = os.open(home / SECRET, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(path, "r+") as file:
+    with os.fdopen(_open(home / SECRET, os.O_RDWR), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         secret = file.read()
         if not secret:
             secret = secrets.token_urlsafe(32)
             file.write(secret)
     return secret
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open one of the folder's files, made where it is missing."""
+    flags |= os.O_CREAT | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o600)
+    except PermissionError:
+        path.chmod(0o600)  # who made it had an umask that takes the user's own rights away
+        return os.open(path, flags, 0o600)
 
 
 def _ask(home: Path, command: bytes) -> bool:
