@@ -83,3 +83,20 @@ async def test_who_follows_a_link_from_another_site_is_a_visitor_like_any_other(
         async with client_of(gate, headers=link) as visitor:
             assert (await takes_number(visitor)).status_code == 503
             assert (await visitor.get(f"{API}/status")).json()["number"] == 2
+
+
+async def test_who_shows_a_proof_takes_a_number_of_their_own_whatever_they_say(settings: Make) -> None:
+    """No page of another site has one to send; so it makes the limit no weaker."""
+    mine = settings(capacity=1, **LIMIT)
+    numbers = 0
+    async with gated(site, settings=mine) as gate:
+        async with client_of(gate) as guest:
+            await session(guest)  # it is of the same client
+        for sent in ({}, SENT[2], SENT[0]):
+            for _ in range(3):
+                async with client_of(gate) as visitor:
+                    await visitor.get("/checkout", headers=HTML)
+                    taken = await visitor.get("/checkout", headers=HTML | sent)
+                    numbers += (await visitor.get(f"{API}/status")).status_code == 200
+                    assert taken.status_code in (429, 503)
+    assert numbers == LIMIT["join_limit"] - 1

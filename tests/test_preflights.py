@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ KEPT_BACK = [
     (b"location", b"https://elsewhere.example/"),
     (b"waitroom-command", b"release"),
 ]
+
+
+MORE = dict.fromkeys(
+    [
+        *("Cookie", "Authorization", "X-HTTP-Method-Override", "x_http_method", "X-REST-Method"),
+        *("X-API-Key", "Range", "Content-Type", "If-Match"),
+    ],
+    "x",
+)
+"""What no browser sends with a preflight."""
 
 
 class IgnoresMethods:
@@ -84,19 +95,16 @@ async def test_the_site_gets_the_question_alone_and_a_browser_the_answer(
             async with client_of(gate) as other:
                 await takes_number(other)
         before = len(handler.scopes)
-        credentials = {
-            "Cookie": "session=abc",
-            "Authorization": "Basic eDp5",
-            "X-HTTP-Method-Override": "POST",
-        }
-        answer = await client.options("/checkout?buy=7", headers=PREFLIGHT | credentials)
+        proxied = {"X-Forwarded-Proto": "https", "Forwarded": "proto=https"}
+        answer = await client.options("/checkout?buy=7", headers=PREFLIGHT | MORE | proxied)
         assert (answer.status_code, answer.content) == (status, b"")
         named = {name.lower() for name, _ in answer.headers.raw} - {b"content-length"}
         assert named == {name.lower() for name, _ in TOLD}
         (asked,) = handler.scopes[before:]
         assert (asked["method"], asked["query_string"]) == ("OPTIONS", b"buy=7")
         assert seen(asked)[b"origin"] == b"https://app.example"
-        assert not {b"cookie", b"authorization", b"x-http-method-override"} & seen(asked).keys()
+        assert not {name.lower().encode() for name in MORE} & seen(asked).keys()
+        assert {name.lower().encode() for name in proxied} <= seen(asked).keys()
         assert handler.bodies[-1] == b""
 
 
@@ -105,12 +113,23 @@ async def test_the_site_gets_the_question_alone_and_a_browser_the_answer(
     [
         {"headers": {"Access-Control-Request-Method": "POST"}},
         {"headers": ORIGIN},
+        {"headers": PREFLIGHT | {"Origin": ""}},
+        {"headers": PREFLIGHT | {"Access-Control-Request-Method": ""}},
         {"headers": PREFLIGHT, "content": b"buy=7"},
         {"headers": PREFLIGHT | {"Transfer-Encoding": "chunked"}, "content": b"5\r\nbuy=7\r\n0\r\n\r\n"},
         {"headers": PREFLIGHT, "method": "GET"},
         {"headers": PREFLIGHT, "method": "POST"},
     ],
-    ids=["no origin", "no question", "a body", "a body of unknown length", "GET", "POST"],
+    ids=[
+        "no origin",
+        "no question",
+        "an empty origin",
+        "an empty question",
+        "a body",
+        "a body of unknown length",
+        "GET",
+        "POST",
+    ],
 )
 async def test_what_is_no_preflight_is_held(settings: Make, sent: dict[str, Any]) -> None:
     handler = IgnoresMethods()
@@ -182,42 +201,119 @@ async def test_a_site_that_does_not_answer_is_given_up(
 
 
 async def test_a_stream_ends_with_its_first_piece(settings: Make) -> None:
-    ended = asyncio.Event()
+    sent = 0
 
     async def streams(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        assert scope["type"] == "http"
         await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": TOLD})
+        await send({"type": "http.response.start", "status": 200, "headers": TOLD, "trailers": True})
         await send({"type": "http.response.start", "status": 500, "headers": KEPT_BACK})  # a broken site
-        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        assert (await receive())["type"] == "http.disconnect"
-        ended.set()
+        while True:
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+            sent += 1
 
     async with gated(streams, settings=settings()) as gate, client_of(gate) as client:
         answer = await client.options("/events", headers=PREFLIGHT)
-        assert (answer.status_code, answer.content) == (200, b"")
+        assert (answer.status_code, answer.content, sent) == (200, b"", 0)
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["after its answer", "before it"])
+async def test_a_site_that_never_waits_and_takes_no_error_is_stopped_all_the_same(
+    settings: Make, monkeypatch: pytest.MonkeyPatch, begins: bool
+) -> None:
+    monkeypatch.setattr(preflights, "LONGEST_SECONDS", 0.1)
+
+    async def goes_on(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        if begins:
+            await send({"type": "http.response.start", "status": 200, "headers": TOLD})
+        while True:
+            with suppress(OSError):
+                await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    async with gated(goes_on, settings=settings()) as gate, client_of(gate) as client:
+        answer = await client.options("/events", headers=PREFLIGHT)
+        assert (answer.status_code, answer.content) == (200 if begins else 503, b"")
+
+
+async def test_a_site_learns_that_its_answer_is_over(settings: Make) -> None:
+    ended = asyncio.Event()
+
+    async def looks(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": TOLD})
+        await send({"type": "http.response.body", "body": b"a page"})
+        assert (await receive())["type"] == "http.disconnect"
+        ended.set()
+
+    async with gated(looks, settings=settings()) as gate, client_of(gate) as client:
+        await client.options("/events", headers=PREFLIGHT)
         assert ended.is_set()
+
+
+def scope_of_one() -> Scope:
+    headers = [(name.lower().encode(), value.encode()) for name, value in PREFLIGHT.items()]
+    return {"type": "http", "method": "OPTIONS", "path": "/x", "headers": headers, "query_string": b""}
+
+
+async def nothing_more() -> Message:
+    return await asyncio.Event().wait()  # type: ignore[return-value]  # it never returns
 
 
 async def test_the_sites_own_failure_is_its_own(settings: Make) -> None:
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
         await send({"type": "http.response.body", "body": b""})  # before it has begun: nobody gets it
         raise TimeoutError("the database took too long")
 
     async with gated(fails, settings=settings()) as gate:
         sent: list[Message] = []
 
-        async def receive() -> Message:
-            return {"type": "http.disconnect"}
-
         async def send(message: Message) -> None:
             sent.append(message)
 
-        headers = [(name.lower().encode(), value.encode()) for name, value in PREFLIGHT.items()]
-        scope = {"type": "http", "method": "OPTIONS", "path": "/x", "headers": headers, "query_string": b""}
+        scope = scope_of_one()
+        given = scope["headers"]
         with pytest.raises(TimeoutError, match="the database"):
-            await gate(scope, receive, send)
+            await gate(scope, nothing_more, send)
         assert sent == []
-        assert scope["headers"] == headers
+        assert scope["headers"] is given
+
+
+async def test_one_whose_sender_has_gone_runs_no_longer(settings: Make) -> None:
+    handler = IgnoresMethods(begins=asyncio.Event())
+    async with gated(handler, settings=settings()) as gate:
+        said: list[Message] = [{"type": "http.request", "more_body": False}, {"type": "http.disconnect"}]
+
+        async def receive() -> Message:
+            await asyncio.sleep(0)
+            return said.pop(0)
+
+        async def send(message: Message) -> None:
+            pass
+
+        await gate(scope_of_one(), receive, send)
+        assert (len(handler.scopes), handler.running) == (1, 0)
+
+
+async def test_there_are_only_so_many_in_a_second(settings: Make) -> None:
+    now = 100.0
+    handler = IgnoresMethods()
+    async with gated(handler, settings=settings(capacity=15)) as gate, client_of(gate) as client:
+        room = gate._gates[0]
+        room._preflights = preflights.Preflights(room.settings, room.room.counters, lambda: now)
+
+        async def count(asked: int) -> int:
+            answers = [await client.options("/x", headers=PREFLIGHT) for _ in range(asked)]
+            return [answer.status_code for answer in answers].count(200)
+
+        assert await count(40) == 30, "twice the capacity"
+        now += 0.5
+        assert await count(40) == 15
+        now += 60
+        assert await count(40) == 30
 
 
 async def test_while_the_process_is_overloaded_none_gets_through(

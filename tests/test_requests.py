@@ -3,7 +3,15 @@
 import pytest
 
 from waitroom.web.requests.cookies import Scope
-from waitroom.web.requests.kinds import Kind, by_name, hides_cookies, is_cross_site, is_safe, kind_of
+from waitroom.web.requests.kinds import (
+    Kind,
+    by_name,
+    hides_cookies,
+    is_cross_site,
+    is_probe,
+    is_safe,
+    kind_of,
+)
 
 
 def scope(method: str = "GET", **headers: str) -> Scope:
@@ -100,6 +108,17 @@ def test_only_a_browsers_own_question_is_a_preflight() -> None:
     assert kind_of_one("OPTIONS", **asks) is Kind.NAVIGATION
     assert kind_of_one("OPTIONS") is Kind.NAVIGATION
     assert kind_of_one("GET", access_control_request_method="POST") is Kind.NAVIGATION
+
+
+def test_who_writes_is_no_probe() -> None:
+    """It would change the site without a slot."""
+    for agent in (b"kube-probe/1.31", b"Pingdom.com_bot"):
+        named = {b"user-agent": agent}
+        probes = {
+            method: is_probe({"method": method}, named)
+            for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+        }
+        assert [method for method, probe in probes.items() if probe] == ["GET", "HEAD"]
 
 
 def test_of_several_headers_of_a_name_the_first_counts() -> None:

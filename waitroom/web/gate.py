@@ -25,11 +25,10 @@ from waitroom.web.answers.release import has_command, headers_of, is_release, wi
 from waitroom.web.answers.speaking import is_for_a_range
 from waitroom.web.first_visits import FirstVisit
 from waitroom.web.inside import Entry, Inside
-from waitroom.web.preflights import Preflights
+from waitroom.web.preflights import Preflights, is_preflight
 from waitroom.web.relay import asked_of, lend, relay, relay_socket, seen_as, take_back
 from waitroom.web.requests.cookies import Cookies
 from waitroom.web.requests.credentials import Credentials, Glance
-from waitroom.web.requests.framing import has_body
 from waitroom.web.requests.kinds import (
     Kind,
     Named,
@@ -108,13 +107,13 @@ class Gate:
         named = glance[0]
         kind = kind_of(scope, named)
         credential = await self.credentials.read(scope, glance)
-        if kind is Kind.PREFLIGHT and (credential is not None or has_body(scope)):
+        if kind is Kind.PREFLIGHT and (credential is not None or not is_preflight(scope, named)):
             kind = Kind.SCRIPT  # no browser sends either with a preflight
         if self.room.overload.turns_away(credential):
             await self._answer(self._turn_away(scope, kind), scope, kind, named, receive, send)
             return
         if kind is Kind.PREFLIGHT:
-            if not await self._preflights.pass_on(scope, send, site):
+            if not await self._preflights.pass_on(scope, receive, send, site):
                 await self._answer(_bare(scope), scope, kind, named, receive, send)
             return
         # The visitor may have a place all the same: nothing in the answer may replace it.
@@ -129,7 +128,7 @@ class Gate:
             admitted = await self.room.admit(credential)
             decision = admitted if isinstance(admitted, Admitted) else None
         else:
-            decision = await self.room.decide(credential, self.api.asker(scope, named))
+            decision = await self.room.decide(credential, self.api.asker(scope, named, credential))
         if isinstance(decision, Admitted):
             latest, must_tell = decision
             visit = None

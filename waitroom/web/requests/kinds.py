@@ -128,7 +128,9 @@ def _is_browser(named: Named) -> bool:
 
 def is_probe(scope: Scope, named: Named) -> bool:
     """Tell who looks whether the site is there, and never comes back with a cookie."""
-    return scope["method"] == "HEAD" or _is_of_a_probe(named.get(b"user-agent", b"")[:LONGEST_AGENT])
+    if scope["method"] != "GET":
+        return bool(scope["method"] == "HEAD")  # what writes is a program, whatever it calls itself
+    return bool(_is_of_a_probe(named.get(b"user-agent", b"")[:LONGEST_AGENT]))
 
 
 @lru_cache(MOST_AGENTS)  # most visitors have one of few browsers

@@ -77,15 +77,16 @@ class Api:
         self.credentials: Credentials = Credentials(room, cookies)
         self._told: tuple[Window, tuple[bool, int], Answer] | None = None
 
-    def asker(self, scope: Scope, named: Named) -> Asker:
+    def asker(self, scope: Scope, named: Named, credential: Credential | None) -> Asker:
         """Tell who sends a request, where that matters; what another site's page sends counts apart.
 
-        Else any page that a visitor has open could use up what they may take themselves.
+        Else any page that a visitor has open could use up what they may take themselves. It has no credential to send,
+        and gets none: whoever shows one takes their own.
         """
         if self._clients is None:
             return NOBODY
         asker = self._clients.asker(scope)
-        if self._is_by_a_stranger(scope, named):
+        if credential is None and self._is_by_a_stranger(scope, named):
             return replace(asker, client=f"another site, {asker.client}")
         return asker
 
@@ -102,7 +103,7 @@ class Api:
         if self.room.overload.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
-            standing = await self.room.join(credential, self.asker(scope, named))
+            standing = await self.room.join(credential, self.asker(scope, named, credential))
         except HinderedError as hindered:
             return self.hindered(scope, hindered.held)
         except AwayError as away:
