@@ -279,6 +279,23 @@ def test_without_urls_it_asks_for_them() -> None:
     assert (finding.level, finding.about) == ("note", "URLs")
 
 
+@pytest.mark.parametrize(
+    ("rules", "leave"),
+    [
+        ({"window_size": 5_000, "session_seconds": 600, "capacity": 2}, "305,002"),
+        ({"window_size": 5_000, "session_seconds": 600, "capacity": 5_000}, "310,000"),
+        ({"window_size": 50, "session_seconds": 86_400, "window_interval": 1, "capacity": 500}, "4,320,550"),
+        ({"window_size": 5_000, "session_seconds": 600, "capacity": 10_000}, ""),  # 50 for each slot
+        ({"window_size": 1_000, "session_seconds": 300, "capacity": 500, "window_interval": 10}, ""),
+        ({}, ""),
+    ],
+)
+def test_more_leaving_than_are_listed_are_warned_of(rules: dict[str, Any], leave: str) -> None:
+    warned = [finding for finding in found(only(**rules)) if finding.about == "WAITROOM_SESSION_SECONDS"]
+    assert [finding.level for finding in warned] == ["warning"] * bool(leave)
+    assert all(finding.message.startswith(f"{leave} visitors could enter and leave") for finding in warned)
+
+
 def test_a_page_with_status_200_is_warned_of() -> None:
     assert [finding for finding in found(only()) if finding.about == "WAITROOM_STATUS_CODE"] == []
     (finding,) = [

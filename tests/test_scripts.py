@@ -10,6 +10,7 @@ import pytest_asyncio
 from tests import stores
 from tests.conftest import SECRET
 from tests.rooms import DOOR, GRACE, Line
+from waitroom.check.settings import MOST_LISTED
 from waitroom.config.settings import load
 from waitroom.line.tickets import Ticket, new_id, ticket_of
 from waitroom.line.window import rank
@@ -1165,8 +1166,11 @@ async def test_a_list_without_an_order_is_read_whole(line: MakeLine, lost: str) 
 
 
 async def test_a_full_list_frees_a_slot_only_at_the_passs_own_end(line: MakeLine) -> None:
-    shop = line(window_size=10_000, capacity=25)  # 50 for each slot
-    await end_many(shop, 1_250, 25)
+    """By the rules in force: here the rate was higher before."""
+    before = line(window_size=10_000, capacity=25)
+    await end_many(before, 1_250, 25)
+    shop = before.again(window_size=1)  # 50 for each slot
+    shop.clock.advance(10)
     (last,) = await shop.enter(1)
     assert await shop.leave(last) == [0]
     assert len(await shop.ended()) == 1_250
@@ -1178,10 +1182,36 @@ async def test_a_full_list_frees_a_slot_only_at_the_passs_own_end(line: MakeLine
 
 
 async def test_a_small_room_has_a_list_of_a_thousand(line: MakeLine) -> None:
-    shop = line(window_size=10_000, capacity=2)
-    await end_many(shop, 1_000, 2)
+    before = line(window_size=10_000, capacity=2)
+    await end_many(before, 1_000, 2)
+    shop = before.again(window_size=1)
+    shop.clock.advance(10)
     (last,) = await shop.enter(1)
     assert await shop.leave(last) == [0]
+
+
+async def test_one_who_comes_and_goes_fills_no_room(line: MakeLine) -> None:
+    """What was let in within one lease, at the highest rate, may all leave: each leaving frees its slot."""
+    shop = line(window_size=5_000, session_seconds=600, capacity=2)
+    await end_many(shop, 1_400, 2)
+    assert (await shop.look()).inside == 0
+
+
+async def test_the_list_has_an_end_that_memory_sets(line: MakeLine) -> None:
+    """Where the rate would let more leave within one lease, as `waitroom check` warns."""
+    shop = line(window_size=1_000_000, capacity=2)
+    first, last = await shop.enter(2)
+    with stores.admin(shop.url) as client:
+        for begin in range(0, MOST_LISTED - 1, 50_000):
+            numbers = range(begin, min(begin + 50_000, MOST_LISTED - 1))
+            ends = shop.clock.ms(300) * 1000
+            client.zadd(shop.key("endings"), {f"{number} {ends:016}": number for number in numbers})
+        client.hset(
+            shop.key("state"), mapping={"ended_version": MOST_LISTED - 1, "ended_noted": MOST_LISTED - 1}
+        )
+    assert all(await shop.leave(first))
+    assert await shop.leave(last) == [0]
+    assert count_endings(shop) == MOST_LISTED
 
 
 async def test_who_leaves_makes_room_for_the_next_in_the_same_call(line: MakeLine) -> None:

@@ -20,6 +20,9 @@ Told = tuple[Level, str] | None
 
 MADE_UP = re.compile(r"secret|change|example|passwo?r?d|waitroom|default|123456|abcdef|qwerty")
 """Parts of keys that people write; in a random one of 43 letters and digits they turn up once in a million."""
+MOST_LISTED = 200_000
+"""Sessions that ended early which the store lists at most, by the rate; `LISTED_PER_SLOT` where that is more."""
+LISTED_PER_SLOT = 50
 FEWEST_CHARACTERS = 8
 """Different ones in a key: 32 random digits of base 16 have fewer once in ten million."""
 
@@ -142,12 +145,27 @@ def _status_code(settings: Settings) -> Told:
     )
 
 
+def _session_seconds(settings: Settings) -> Told:
+    listed = max(MOST_LISTED, LISTED_PER_SLOT * settings.capacity)
+    leave = settings.capacity + settings.window_size * (
+        1 + settings.session_seconds / settings.window_interval
+    )
+    if leave <= listed:
+        return None
+    return "warning", (
+        f"{leave:,.0f} visitors could enter and leave before the pass of the first runs out, and {listed:,} are "
+        "remembered: beyond that leaving frees no slot until the pass runs out, so that whoever comes and goes often "
+        "enough fills the room; a shorter session or a lower rate keeps below"
+    )
+
+
 LOOKS: dict[str, Callable[[Settings], Told]] = {
     "templates": _templates,
     "secret": _secret,
     "cookie_domain": _cookie_domain,
     "trusted_proxies": _trusted_proxies,
     "status_code": _status_code,
+    "session_seconds": _session_seconds,
 }
 
 

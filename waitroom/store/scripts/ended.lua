@@ -4,13 +4,15 @@
 -- process reads what was added since it last read. "id pass_ends" is scored by what room.ended_version was then.
 --
 -- How many there may be is a matter of each process's memory. It follows the capacity: of those who are inside for a
--- minute with passes that hold for ten, ten times the capacity are listed.
+-- minute with passes that hold for ten, ten times the capacity are listed. And it follows how many the rate lets in
+-- within one lease, as all of them may leave at once: else one who comes and goes fills the list of a small room.
 
 local endings = {} -- one name: a script has 200 at most
 
 do
   local ENDED_PER_SLOT = 50 -- a slot that is used, and released, so often within one lease
   local FEWEST_ENDED = 1000
+  local MOST_BY_RATE = 200000 -- some 150 bytes each in every process, 200 in the store; see waitroom/check/settings.py
   local READ_AT_ONCE = 1000 -- no call holds the store up for long; who reads comes back for the rest at once
 
   -- Of fixed width, so that it is found, and compared, as text.
@@ -61,7 +63,9 @@ do
   -- The list stays short enough for every process to keep: a slot that is freed without it being listed would be taken
   -- by somebody else while copies of the pass still open the site.
   function endings.are_full()
-    return redis.call('ZCARD', ENDINGS) >= math.max(FEWEST_ENDED, ENDED_PER_SLOT * rules.capacity)
+    local leave_at_most = rules.capacity + rules.window_size * (1 + rules.lease_us / rules.interval_us)
+    local most = math.max(FEWEST_ENDED, ENDED_PER_SLOT * rules.capacity, math.min(MOST_BY_RATE, leave_at_most))
+    return redis.call('ZCARD', ENDINGS) >= most
   end
 
   function endings.add(id, pass_ends)
