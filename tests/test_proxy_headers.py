@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, raw, serving, uvicorn
 from tests.header_names import GENUINE, HEARSAY
 from tests.test_servers import SERVERS
-from waitroom.proxy.forwarding import request_headers
+from waitroom.proxy.forwarding import MOST_NAMES, request_headers
 from waitroom.proxy.hearsay import LONGEST_NAME, is_hearsay
 from waitroom.web.requests.framing import body_length, has_body
 
@@ -95,6 +96,16 @@ def test_what_is_the_browsers_own_or_the_sites_arrives(server: Server) -> None:
     request = "\r\n".join(["GET /shop HTTP/1.1", "Host: shop", "Connection: close", *lines, "", ""])
     headers = dict(seen(raw(server, request.encode()))["headers"])
     assert {name: headers.get(name.lower()) for name in GENUINE} == sent
+
+
+def test_more_names_of_headers_than_are_looked_at_are_refused(site: str, store_url: str) -> None:
+    many = {f"x-{number}": "1" for number in range(MOST_NAMES + 1)}
+    with before(site, SERVERS["hypercorn"], store_url) as server:
+        answer = httpx.get(f"{server.url}/shop", headers=many)
+        assert (answer.status_code, answer.json()["type"]) == (431, "urn:waitroom:too-many-headers")
+        with pytest.raises(InvalidStatus) as refused:
+            connect(server.url.replace("http", "ws") + "/socket", additional_headers=many)
+        assert refused.value.response.status_code == 431
 
 
 def test_a_name_beyond_all_that_are_known_costs_nothing() -> None:
@@ -249,6 +260,6 @@ def test_a_length_is_one_number_or_none(headers: list[tuple[bytes, bytes]], leng
 
 
 def test_a_site_that_is_down_is_told_of_as_ever(store_url: str) -> None:
-    with before("http://127.0.0.1:1", SERVERS["h11"], store_url) as running:
+    with before("http://127.0.0.1:1", SERVERS["httptools"], store_url) as running:
         answer = httpx.post(f"{running.url}/", content=b"x", timeout=DEADLINE_SECONDS)
     assert answer.status_code == 502

@@ -33,6 +33,11 @@ OURS = (b"x-forwarded-", b"waitroom-", b"sec-websocket-")
 NOT_PASSED_BACK = HOP_BY_HOP | {b"date"}
 """The server writes a `Date` of its own, as it does for the gate's answers."""
 
+MOST_NAMES = 200
+"""Names of headers in a request: servers mostly take 100, and each costs a look."""
+MOST_NAMED = 32
+"""Words of a `Connection` that are looked at; two are usual."""
+
 VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 _NO_NAME = re.compile(rb"[^a-z0-9!#$%&'*+.^_`|~-]")
@@ -75,6 +80,12 @@ def target_of(scope: Scope) -> str | None:
         return None
     query: bytes = scope["query_string"]
     return quote(path + b"?" + query if query else path, safe=VISIBLE)
+
+
+def has_too_many_names(scope: Scope) -> bool:
+    """Return whether a request has headers of more names than are looked at."""
+    headers = scope["headers"]
+    return len(headers) > MOST_NAMES and len({name for name, _ in headers}) > MOST_NAMES
 
 
 def request_headers(scope: Scope) -> list[tuple[str, str]]:
@@ -130,7 +141,8 @@ def _plain(name: bytes) -> bytes:
 
 def _named(headers: Pairs) -> frozenset[bytes]:
     named = [value for name, value in headers if name == b"connection"]
-    return frozenset(_plain(word.strip()) for word in b",".join(named).split(b","))
+    words = b",".join(named).split(b",", MOST_NAMED)[:MOST_NAMED]
+    return frozenset(_plain(word.strip()) for word in words)
 
 
 def _vouched(scope: Scope, host: bytes) -> Pairs:

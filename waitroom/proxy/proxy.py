@@ -18,7 +18,14 @@ import aiohttp
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
-from waitroom.proxy.forwarding import are_sound, request_headers, response_headers, target_of
+from waitroom.proxy.forwarding import (
+    MOST_NAMES,
+    are_sound,
+    has_too_many_names,
+    request_headers,
+    response_headers,
+    target_of,
+)
 from waitroom.proxy.sockets import LARGEST_MESSAGE, Line, talk
 from waitroom.web.again import draining_of, vouchers
 from waitroom.web.answers.answer import Answer, problem
@@ -81,8 +88,8 @@ class Proxy:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = target_of(scope)
-        if target is None:
-            await self._answer(_not_a_path(), scope, receive, send)
+        if target is None or has_too_many_names(scope):
+            await self._answer(_refusal(target), scope, receive, send)
             return
         visit = _Visit(receive, self._seconds)
         try:
@@ -136,8 +143,8 @@ class Proxy:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         target = target_of(scope)
-        if target is None:
-            await _deny(send, _not_a_path())
+        if target is None or has_too_many_names(scope):
+            await _deny(send, _refusal(target))
             return
         try:
             line = await self._connect(scope, URL(self._base + target, encoded=True))
@@ -222,8 +229,11 @@ class _Visit:
             self.limit.reschedule(None if seconds is None else now + seconds)
 
 
-def _not_a_path() -> Answer:
-    return problem(400, "not-a-path", "The address asked for is not a path of this site.")
+def _refusal(target: str | None) -> Answer:
+    if target is None:
+        return problem(400, "not-a-path", "The address asked for is not a path of this site.")
+    most = f"A request may have headers of no more than {MOST_NAMES} names."
+    return problem(431, "too-many-headers", most)
 
 
 async def _deny(send: Send, response: Answer) -> None:

@@ -5,7 +5,7 @@ would change the site, which nobody sends twice by himself, it is a page of the 
 """
 
 import html
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from waitroom.config.settings import Settings
 from waitroom.paths.patterns import Paths, strip_root
@@ -22,7 +22,10 @@ from waitroom.web.requests.kinds import (
     is_of_unpoly,
     is_safe,
 )
+from waitroom.web.requests.queries import values_of
 
+LONGEST_URL = 8_192
+"""Bytes of the longest path, query or URL of a request that is looked at as a whole: few servers take a longer one."""
 HTML = b"text/html; charset=utf-8"
 # Turbo shows this instead of the page, a frame's answer for the sake of the first line. Both it and Unpoly put it in
 # by script, which is no hindrance to the second; a script of its own the site's policy might forbid.
@@ -88,8 +91,8 @@ class Libraries:
 
 def back_from(scope: Scope) -> str:
     """Return where the page leads that says that nothing was sent: a path of this site, whatever it was given."""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), errors="replace")
-    return _path_of(query.get("to", [""])[0].encode()).decode()
+    wanted = values_of(scope.get("query_string", b""), "to") or [""]
+    return _path_of(wanted[0].encode()).decode()
 
 
 def _elsewhere(told: Answer, where: bytes) -> Answer:
@@ -99,20 +102,23 @@ def _elsewhere(told: Answer, where: bytes) -> Answer:
 
 
 def _asked_for(scope: Scope) -> bytes:
-    """The path and query of a request, as they were sent where that is known."""
+    """The path and query of a request, as they were sent where that is known; of very long ones the beginning."""
     path, root_path = scope["path"], scope.get("root_path", "").rstrip("/")
     sent = (scope.get("raw_path") or b"").partition(b"?")[0]
-    where = (
-        sent if sent and unquote(sent.decode("latin-1")) == path else quote(path, errors="replace").encode()
-    )
+    if len(sent) > LONGEST_URL or len(path) > LONGEST_URL:
+        sent, path = b"", path[:LONGEST]
+    is_known = sent and unquote(sent.decode("latin-1")) == path
+    where = sent if is_known else quote(path, errors="replace").encode()
     if root_path and strip_root(path, root_path) == path:
         where = quote(root_path).encode() + where
     query = scope.get("query_string", b"")
-    return _here(b"%b?%b" % (where, query) if query else where)
+    return _here(b"%b?%b" % (where, query) if query and len(query) <= LONGEST_URL else where)
 
 
 def _path_of(url: bytes) -> bytes:
-    """The path and query of a URL; `/` where it has none."""
+    """The path and query of a URL; `/` where it has none, and of a very long one the path alone, or its beginning."""
+    if len(url) > LONGEST:
+        url = url[:LONGEST].partition(b"?")[0]
     try:
         parts = urlsplit(url.decode("latin-1"))
     except ValueError:

@@ -1,5 +1,6 @@
 """The gate's credentials as HTTP carries them: read from a request, kept from the site, set on a response."""
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from itertools import islice
 from typing import Any
@@ -35,6 +36,9 @@ class Cookies:
         self._name = plain.encode()
         self._secure_name = self._name if settings.cookie_domain else b"__Host-" + self._name
         self.names: tuple[bytes, bytes] = (self._name, self._secure_name)
+        self._pair, self._secure_pair = (
+            re.compile(rb"(?:\A|;)\s*%b\s*=([^;]*)" % re.escape(name)) for name in self.names
+        )
         self._mark, self._secure_mark = (name + b"=" for name in self.names)
         self._rests: dict[bool, bytes] = {}
         self._is_always_secure = settings.cookie_secure == "always"
@@ -51,12 +55,14 @@ class Cookies:
 
     def tokens(self, scope: Scope) -> list[str]:
         """Find the request's tokens, unverified: in the cookie, in `Waitroom-Pass`, as a bearer's."""
-        name = self._secure_name if self.is_secure(scope) else self._name
+        name, pair = self._name, self._pair
+        if self.is_secure(scope):
+            name, pair = self._secure_name, self._secure_pair
         found: list[bytes] = []
         bearers: list[bytes] = []
         for header, value in scope["headers"]:
             if header == b"cookie" and name in value:
-                found += _values(value, name)
+                found += [each[1].strip().strip(b'"') for each in pair.finditer(value)]
             elif header == HEADER:
                 found.append(value.strip())
             elif header == b"authorization" and value[:7].lower() == b"bearer ":
@@ -129,7 +135,9 @@ class Stripper:
     """Keeps all rooms' credentials from the site."""
 
     def __init__(self, rooms: Sequence[Cookies]) -> None:
-        self._names = {name for room in rooms for name in room.names}
+        names = b"|".join(re.escape(name) for room in rooms for name in room.names)
+        # Looked for as a whole: a header may have any number of pairs, and the site's are none of the gate's business.
+        self._pair = re.compile(rb"(?:\A|;)\s*(?:%b)\s*(?:=[^;]*)?(?=;|\Z)" % names)
         # A name with `__Host-` in front contains the plain one.
         self._plain = {room.names[0] for room in rooms}
 
@@ -165,8 +173,7 @@ class Stripper:
         return header in OURS or _is_token(header, value)
 
     def _without_ours(self, cookie: bytes) -> bytes:
-        pairs = (pair.strip() for pair in cookie.split(b";"))
-        return b"; ".join(pair for pair in pairs if pair.partition(b"=")[0].rstrip() not in self._names)
+        return self._pair.sub(b"", cookie).strip(b"; ")
 
 
 def without_cookie(given: Headers, others: bytes) -> list[tuple[bytes, bytes]]:
@@ -175,11 +182,6 @@ def without_cookie(given: Headers, others: bytes) -> list[tuple[bytes, bytes]]:
     if not others:
         headers.remove((b"cookie", others))
     return headers
-
-
-def _values(cookie: bytes, name: bytes) -> Sequence[bytes]:
-    pairs = (pair.partition(b"=") for pair in cookie.split(b";"))
-    return [value.strip().strip(b'"') for key, _, value in pairs if key.strip() == name]
 
 
 def _is_token(header: bytes, value: bytes) -> bool:

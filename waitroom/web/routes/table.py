@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import parse_qs
 
 from waitroom.errors import StoreError
 from waitroom.web.answers.answer import Answer, problem, store_away, text_answer
 from waitroom.web.requests.cookies import Scope
+from waitroom.web.requests.queries import LONGEST_QUERY, MOST_FIELDS, is_too_long, values_of
 from waitroom.web.routes.api import Api
 
 Handler = Callable[[Api, Scope], Awaitable[Answer]]
@@ -52,6 +52,9 @@ class Routes:
             return problem(405, "no-such-method", f"Allowed here: {allowed}.", extra=allow)
         if handler is None:
             return text_answer(200, "alive") if route == "/livez" else await self._ready()
+        if is_too_long(scope.get("query_string", b"")):
+            most = f"no more than {LONGEST_QUERY} bytes and {MOST_FIELDS} fields"
+            return problem(414, "query-too-long", f"A query may have {most}.")
         if api is None:
             return problem(404, "no-such-room", "There is no such room.")
         try:
@@ -64,8 +67,8 @@ class Routes:
         query = scope.get("query_string", b"")
         if query in self._plainly:
             return self._plainly[query]
-        asked = parse_qs(query.decode("latin-1"), keep_blank_values=True, errors="replace").get("room")
-        if asked is None:
+        asked = values_of(query, "room")
+        if not asked:
             return self._first
         return self._rooms.get(asked[0]) if len(asked) == 1 else None
 
