@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from tests.conftest import SECRET
 from tests.gates import DEADLINE_SECONDS, Server, raw, serving, uvicorn
-from tests.header_names import GENUINE, HEARSAY
+from tests.header_names import GENUINE, HEARSAY, IDENTITY
 from tests.test_servers import SERVERS
 from waitroom.proxy.forwarding import MOST_NAMES, request_headers
 from waitroom.proxy.hearsay import LONGEST_NAME, is_hearsay
@@ -91,11 +91,11 @@ def test_nor_is_it_on_a_websocket(server: Server) -> None:
 
 
 def test_what_is_the_browsers_own_or_the_sites_arrives(server: Server) -> None:
-    sent = {name: f"own {name}" for name in GENUINE}
+    sent = {name: f"own {name}" for name in (*GENUINE, *IDENTITY)}
     lines = [f"{name}: {value}" for name, value in sent.items()]
     request = "\r\n".join(["GET /shop HTTP/1.1", "Host: shop", "Connection: close", *lines, "", ""])
     headers = dict(seen(raw(server, request.encode()))["headers"])
-    assert {name: headers.get(name.lower()) for name in GENUINE} == sent
+    assert {name: headers.get(name.lower()) for name in sent} == sent
 
 
 def test_more_names_of_headers_than_are_looked_at_are_refused(site: str, store_url: str) -> None:

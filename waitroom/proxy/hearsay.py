@@ -16,7 +16,8 @@ _WHOSE = (
     "|viewer|visitor)"
 )
 _ADDRESS = rf"""
-    (?:.*-)?{_WHOSE}?ip(?:s|v[46])?(?:-addr(?:ess)?|-port|-authorization)?
+    x-peer | (?:.*-)?ip-trail
+  | (?:.*-)?{_WHOSE}?ip(?:s|v[46])?(?:-addr(?:ess)?|-port|-authorization)?
   | (?:.*-)?{_WHOSE}-?(?:addr|address|host|port)
 """
 # `Forwarded`, `X-Forwarded-Prefix`, `X-Forward-For`, `Fly-Forwarded-Proto`, but not `Max-Forwards`, which is HTTP's.
@@ -31,8 +32,19 @@ _CHANGED = (
     "|orig(?:inal|inated)?|proxy|raw|real|remapped|replaced|req(?:uest|uested)?|rewrit(?:e|ten)|script|server"
     "|sub|surrogate|unencoded|upstream|virtual)"
 )
+# Whole places, said by words that scripts use for much else: `X-Target-URL`, `X-Public-Host`, not `X-Api-Version`.
+_PLACE = "(?:ur[il]|path|host(?:-?name)?|vhost|domain|authority)"
+_SEEN = (
+    "(?:abs(?:olute)?|api|app|canonical|cdn|edge|effective|front(?:-?end)?|full|inbound|incoming|initial|internal|lb"
+    "|mapped|origin|outer|proxied|public|resolved|routed?|service|site|target|tenant|varnish)"
+)
+# `X-Middleware-Rewrite`, by which Next.js's middleware speaks to Next.js; its router sends `X-Middleware-Prefetch`.
+_NEXT = r"x-middleware-(?!prefetch\Z).* | x-now-route-.* | x-invoke-.*"
 _URL = rf"""
-    (?:x-|http-|x-http-)?{_PART}
+    (?:x-|http-|x-http-)?(?:{_PART}|authority)
+  | (?:x-|http-|x-http-)?{_SEEN}-{_PLACE}
+  | x-domain | x-route | (?:x-)?request-target | x-auth-request-redirect
+  | {_NEXT}
   | (?:.*-)?{_CHANGED}-{_PART}
   | (?:.*-)?{_PART}-(?:override|rewrite)
   | x-(?:orig(?:inal)?|originating|rewrit(?:e|ten))-.*
@@ -47,7 +59,8 @@ _SCHEME = r"""
 # `X-HTTP-Method-Override`, `X-Method`; not CORS's `Access-Control-Request-Method`, nor a shop's `X-Payment-Method`.
 _METHOD = r"""
     (?:.*-)?(?:method|verb)-override
-  | (?:x-|http-)*(?:(?:actual|original|override|request|real|tunnel)-)?(?:method|verb)
+  | (?:x-|http-)*(?:(?:actual|action|effective|original|override|request|real|rest|tunnel)-)?(?:method|verb)
+  | (?:x-)?http-(?:override|action)
 """
 # Whatever these vendors' proxies say; and `Proxy`, which a CGI takes for the setting `HTTP_PROXY`.
 _VENDORS = r"(?:x-azure|x-envoy|x-appengine|cf-connecting|cf-pseudo)-.* | proxy"
@@ -58,6 +71,8 @@ _HEARSAY = re.compile("|".join((_ADDRESS, _FORWARDED, _URL, _SCHEME, _METHOD, _V
 def is_hearsay(name: bytes) -> bool:
     """Return whether a request's header, in lower case and with `-` alone, speaks of address, URL or method.
 
+    What as well may be a script's own word (`X-Client`, `X-Location`) does not count, and neither does who a visitor is
+    (`X-Remote-User`): no gate has judged by that.
     `Host`, `Origin` and `Referer` do not count: they are the browser's own, and every site knows whose they are.
     """
     return len(name) <= LONGEST_NAME and _is_hearsay(name)
