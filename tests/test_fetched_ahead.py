@@ -34,7 +34,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures
 AHEAD: list[dict[str, str]] = [
     {"Sec-Purpose": "prefetch", "Sec-Fetch-Dest": "document"},
     {"Sec-Purpose": "prefetch;prerender", "Sec-Fetch-Mode": "navigate"},
+    {"Sec-Purpose": "prerender", "Sec-Fetch-Mode": "navigate"},
     {"Purpose": "prefetch"},
+    {"Purpose": "Prerender"},
     {"X-Moz": "prefetch"},
     {"X-Purpose": "preview"},
     {"X-Sec-Purpose": "prefetch", "Sec-Fetch-Dest": "empty"},
@@ -115,18 +117,18 @@ async def test_a_click_on_what_chromium_fetched_ahead_asks_and_is_counted(
         await context.close()
 
 
+async def releases(scope: Scope, receive: Receive, send: Send) -> None:
+    told = [(b"waitroom-command", b"release")]
+    await send({"type": "http.response.start", "status": 200, "headers": told})
+    await send({"type": "http.response.body", "body": b"goodbye"})
+
+
 @pytest.mark.parametrize("headers", AHEAD)
 @pytest.mark.parametrize("path", ["/bye", "/free"])
 async def test_what_is_fetched_ahead_releases_nobody(
     settings: Make, headers: dict[str, str], path: str
 ) -> None:
     """A link to log out may be fetched while its reader only looks at the page, or from another site's page."""
-
-    async def releases(scope: Scope, receive: Receive, send: Send) -> None:
-        told = [(b"waitroom-command", b"release")]
-        await send({"type": "http.response.start", "status": 200, "headers": told})
-        await send({"type": "http.response.body", "body": b"goodbye"})
-
     mine = settings(capacity=1, exclude="/free")
     async with gated(releases, settings=mine) as gate, client_of(gate) as client:
         await session(client)
@@ -152,3 +154,53 @@ async def test_a_browser_that_throws_its_cookies_away_ahead_of_time_is_released(
             return bool((await client.get(f"{API}/window")).json()["inside"] == 0)
 
         await eventually(is_free)
+
+
+def metadata(site: str, dest: str, mode: str) -> dict[str, str]:
+    return {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": dest, "Sec-Fetch-Mode": mode}
+
+
+SHOWN_ELSEWHERE = [
+    ("HEAD", {}),
+    ("HEAD", metadata("same-origin", "empty", "cors")),
+    ("GET", metadata("same-site", "image", "no-cors")),
+    ("GET", metadata("cross-site", "image", "cors")),
+    ("GET", metadata("same-site", "style", "no-cors")),
+    ("GET", metadata("same-site", "iframe", "navigate")),
+    ("GET", metadata("cross-site", "object", "navigate")),
+    ("GET", metadata("same-site", "empty", "no-cors")),
+]
+GONE_TO = [
+    ("GET", {}),
+    ("GET", metadata("none", "document", "navigate")),
+    ("GET", metadata("cross-site", "document", "navigate")),
+    ("GET", metadata("same-origin", "image", "no-cors")),
+    ("GET", metadata("same-origin", "iframe", "navigate")),
+    ("GET", metadata("same-site", "empty", "cors")),
+    ("POST", metadata("same-site", "empty", "no-cors")),
+]
+
+
+@pytest.mark.parametrize("path", ["/bye", "/free"])
+async def test_parts_of_another_origins_page_release_nobody(settings: Make, path: str) -> None:
+    """P4: a picture on a sibling host's page sends the cookies along."""
+    mine = settings(capacity=1, exclude="/free")
+    async with gated(releases, settings=mine) as gate, client_of(gate) as client:
+        await session(client)
+        for method, headers in SHOWN_ELSEWHERE:
+            response = await client.request(method, path, headers=headers)
+            assert response.status_code == 200
+            assert "waitroom-command" not in response.headers
+            assert "Max-Age=0" not in response.headers.get("set-cookie", ""), (method, headers)
+            assert (await client.get(f"{API}/window")).json()["inside"] == 1
+
+
+@pytest.mark.parametrize("path", ["/bye", "/free"])
+async def test_what_a_visitor_goes_to_or_their_page_asks_for_releases_them(settings: Make, path: str) -> None:
+    mine = settings(exclude="/free", capacity=len(GONE_TO), window_size=len(GONE_TO))
+    async with gated(releases, settings=mine) as gate:
+        for method, headers in GONE_TO:
+            async with client_of(gate) as client:
+                await session(client)
+                response = await client.request(method, path, headers=headers)
+                assert "Max-Age=0" in response.headers["set-cookie"], (method, headers)

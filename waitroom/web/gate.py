@@ -35,11 +35,11 @@ from waitroom.web.requests.kinds import (
     by_name,
     hides_cookies,
     is_cross_site,
-    is_fetched_ahead,
     is_probe,
     is_safe,
     is_same_site,
     kind_of,
+    releases_nobody,
 )
 from waitroom.web.routes.api import TOO_BUSY, Api, waiting
 
@@ -258,7 +258,7 @@ async def beside(
 
     async def send_told(message: Message, kept: Extra) -> None:
         seen = seen_as(asked)
-        is_released = is_release(kept, is_fetched_ahead(asked[0], by_name(seen)))
+        is_released = is_release(kept, releases_nobody(asked[0], by_name(seen)))
         if outermost:
             kept = without_command(kept)
         for gate in gates if is_released else ():

@@ -15,7 +15,7 @@ from waitroom.web.answers.release import has_command, headers_of, is_plain, is_r
 from waitroom.web.first_visits import FirstVisit
 from waitroom.web.relay import Asked, WayBack, asked_of, lend, relay, seen_as, take_back
 from waitroom.web.requests.cookies import HEADER, Cookies
-from waitroom.web.requests.kinds import by_name, is_fetched_ahead
+from waitroom.web.requests.kinds import by_name, releases_nobody
 
 log: logging.Logger = logging.getLogger("waitroom")
 
@@ -107,7 +107,7 @@ class Inside:
             nonlocal released
             kept = headers_of(message)
             if has_command(kept):
-                released = is_release(kept, is_fetched_ahead(asked[0], by_name(seen_as(asked))))
+                released = is_release(kept, releases_nobody(asked[0], by_name(seen_as(asked))))
                 kept = without_command(kept) if outermost else kept
             if unseen:
                 pass  # also released: the cookie that would be taken away is of another session

@@ -38,6 +38,7 @@ LONGEST_AGENT = 256
 """Bytes of a `User-Agent` that are looked at."""
 MOST_AGENTS = 1024
 """Values of it of which is remembered what they are."""
+AHEAD_WORDS = (b"prefetch", b"preview", b"prerender")
 AHEAD = frozenset({b"hx-preloaded", b"next-router-prefetch", b"x-middleware-prefetch"})
 """Headers that htmx's preloading and Next.js's router send with what they fetch ahead."""
 TURBO = frozenset({b"x-turbo-request-id", b"turbo-frame"})
@@ -149,8 +150,26 @@ def is_fetched_ahead(method: str, named: Named) -> bool:
     if method not in READS:
         return False
     return not AHEAD.isdisjoint(named) or any(
-        word in _told(named, name) for name in PURPOSES if name in named for word in (b"prefetch", b"preview")
+        word in _told(named, name) for name in PURPOSES if name in named for word in AHEAD_WORDS
     )
+
+
+def releases_nobody(method: str, named: Named) -> bool:
+    """Return whether nobody has gone to what is read: the site's word that the visit is over is not meant for them.
+
+    Such is what is fetched ahead, `HEAD`, and what a page of another origin shows a part of itself, or has fetched
+    without being able to read it. Pages of sibling hosts are the same site, so that the cookies come along.
+    """
+    if method not in READS:
+        return False
+    if method == "HEAD" or is_fetched_ahead(method, named):
+        return True
+    if _told(named, b"sec-fetch-site") not in (b"same-site", b"cross-site"):
+        return False
+    destination = _told(named, b"sec-fetch-dest")
+    # Scripts that read answers of other origins are the site's own affair: it has to let them.
+    reads = destination == b"empty" and _told(named, b"sec-fetch-mode") == b"cors"
+    return destination != b"document" and not reads
 
 
 def is_of_htmx(named: Named) -> bool:
