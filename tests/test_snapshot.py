@@ -300,7 +300,7 @@ async def test_a_read_that_hangs_keeps_no_other_from_getting_through(
     store: Counting, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "AWAY_SECONDS", 0)
-    monkeypatch.setattr(store, "patience", 0.05)
+    monkeypatch.setattr(store, "timeout_seconds", 0.05)
     fresh = Snapshot(store, 60, is_idle)
     await fresh.contact()
     offset = fresh._offset_ms
@@ -316,7 +316,7 @@ async def test_a_read_that_hangs_keeps_no_other_from_getting_through(
     await asyncio.gather(*hung)
     assert fresh._offset_ms == offset, "the time is not told by answers that were long on their way"
     assert is_away(fresh), "they were late"
-    monkeypatch.setattr(store, "patience", 5)
+    monkeypatch.setattr(store, "timeout_seconds", 5)
     await fresh._read()
     assert not is_away(fresh)
     await fresh.close()
@@ -334,7 +334,7 @@ async def test_p6_who_is_inside_does_not_wait_for_a_read(store: Counting, store_
 async def test_a_store_that_answers_late_is_as_good_as_away(
     store: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "patience", 0)
+    monkeypatch.setattr(store, "timeout_seconds", 0)
     fresh = Snapshot(store, 60, is_idle)
     fresh.lose(StoreError("slow"))
     await fresh._read(5)
@@ -355,7 +355,7 @@ async def test_p6_late_answers_do_not_shorten_how_long_passes_are_honoured(
     fresh.lose(StoreError("slow"))
     ran_out = clock.ms(10)
     clock.advance(120)
-    monkeypatch.setattr(store, "patience", 0)
+    monkeypatch.setattr(store, "timeout_seconds", 0)
     await fresh._read(5)
     assert is_away(fresh)
     assert fresh.window is not None
