@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,7 +27,7 @@ from waitroom.web.requests.accepting import (
 from waitroom.web.requests.clients import MOST_FORWARDED, PEER, TOLD, Clients, peer_of
 from waitroom.web.requests.cookies import Cookies, Stripper
 from waitroom.web.requests.framing import body_length
-from waitroom.web.requests.kinds import Kind, by_name, kind_of
+from waitroom.web.requests.kinds import LONGEST_ORIGIN, Kind, by_name, is_cross_site, kind_of
 from waitroom.web.requests.queries import LONGEST_QUERY, MOST_FIELDS, values_of
 
 MOST_CALLS = 1000
@@ -202,3 +203,14 @@ def test_of_many_cookies_those_of_the_site_cost_nothing(piece: bytes) -> None:
     ((_, kept),) = stripper.strip([(b"cookie", b"b=2;" + cookie + b"; c=3")])
     assert ours not in kept
     assert (kept[:4], kept[-5:]) == (b"b=2;", b"; c=3")
+
+
+@pytest.mark.parametrize("piece", [b"a", b"\xb2", b".", b"[", b"@"])
+def test_of_an_origin_or_a_host_that_can_be_none_nothing_is_read_or_kept(piece: bytes) -> None:
+    long = b"http://shop.test" + repeated(piece, 60_000)
+    kept = urlsplit.cache_info  # type: ignore[attr-defined]  # not known to mypy
+    before = kept().misses
+    assert is_cross_site({b"origin": long, b"host": long.removeprefix(b"http://")}), "related to nothing"
+    assert kept().misses == before
+    longest = b"shop.test".rjust(LONGEST_ORIGIN - len(b"http://"), b"a")
+    assert not is_cross_site({b"origin": b"http://" + longest, b"host": longest})

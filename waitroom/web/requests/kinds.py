@@ -34,6 +34,8 @@ PROBES = (
     b"newrelicpinger",
 )
 """Words in the `User-Agent`, in lower case, of what asks again and again whether the site is there."""
+LONGEST_ORIGIN = 300
+"""Bytes of an `Origin` or a `Host` that can be one: the longest name has 253."""
 LONGEST_AGENT = 256
 """Bytes of a `User-Agent` that are looked at."""
 MOST_AGENTS = 1024
@@ -220,6 +222,8 @@ def _are_related(one: str, other: str) -> bool:
 
 
 def _host(url: bytes) -> str:
+    if len(url) > LONGEST_ORIGIN:
+        return ""  # Python would remember it, and the next ones
     try:
         return urlsplit(url.decode("latin-1")).hostname or ""
     except ValueError:
