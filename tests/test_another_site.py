@@ -61,6 +61,33 @@ async def test_who_is_of_this_site_or_says_nothing_joins(settings: Make, headers
         assert (await visitor.post(f"{API}/join", headers=headers)).status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("named", "metadata", "status", "is_hinted"),
+    [
+        ("backend:8000", {}, 403, True),
+        ("backend:8000", {"Sec-Fetch-Site": "cross-site"}, 403, False),
+        ("backend:8000", {"Sec-Fetch-Site": "same-origin"}, 201, False),
+        ("shop.example", {}, 201, False),
+    ],
+)
+async def test_a_page_of_the_site_behind_a_proxy_that_replaces_host_is_told_so(
+    settings: Make, named: str, metadata: dict[str, str], status: int, is_hinted: bool
+) -> None:
+    """As over plain http, where browsers do not say whose page sends a request."""
+    headers = {"Host": named, "Origin": "http://shop.example", **metadata}
+    async with gated(site, settings=settings()) as gate, client_of(gate) as visitor:
+        answer = await visitor.post(f"{API}/join", headers=headers)
+        assert answer.status_code == status
+        assert ("a proxy in front replaces `Host`" in answer.text) is is_hinted
+    async with (
+        gated(site, settings=settings(cors_origins="http://shop.example")) as gate,
+        client_of(gate) as visitor,
+    ):
+        assert (
+            await visitor.post(f"{API}/join", headers={**headers, "Sec-Fetch-Site": ""})
+        ).status_code == 201
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("sent", [SENT[0], SENT[2]])
 async def test_requests_of_another_site_use_up_nothing_of_the_visitors_own(

@@ -39,6 +39,10 @@ ANOTHER_SITE = (
     "A page of another site asked for a number, and none was given. "
     "WAITROOM_CORS_ORIGINS names the origins that may ask."
 )
+ANOTHER_HOST = (
+    " If it is a page of this site, a proxy in front replaces `Host`: have it pass on the visitor's."
+)
+"""Where no browser has said so, and `Origin` was compared with `Host`."""
 AT = b"waitroom-at"
 """The header that says as of when `/status` answers, by the store's clock in milliseconds since 1970."""
 
@@ -99,7 +103,8 @@ class Api:
         credential = await self.credentials.read(scope)
         named = by_name(scope)
         if credential is None and self._is_by_a_stranger(scope, named):
-            return problem(403, "another-site", ANOTHER_SITE)
+            hint = "" if named.get(b"sec-fetch-site") else ANOTHER_HOST
+            return problem(403, "another-site", ANOTHER_SITE + hint)
         if self.room.overload.turns_away(credential):
             return random.choice(TOO_BUSY)  # noqa: S311  # when they come back is no secret
         try:
