@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Response, expect
 from starlette.types import Receive, Scope, Send
 
 from tests import stores
@@ -204,3 +204,37 @@ async def test_what_a_visitor_goes_to_or_their_page_asks_for_releases_them(setti
                 await session(client)
                 response = await client.request(method, path, headers=headers)
                 assert "Max-Age=0" in response.headers["set-cookie"], (method, headers)
+
+
+async def json_of(response: Response | None) -> dict[str, Any]:
+    assert response is not None
+    found: dict[str, Any] = await response.json()
+    return found
+
+
+async def test_a_picture_on_a_siblings_page_releases_nobody(browser: Browser) -> None:
+    """In a real browser, to which sibling hosts are one site: the room's cookie is sent along."""
+    show = (
+        "url => new Promise(done => { const it = new Image(); it.onload = it.onerror = done; it.src = url })"
+    )
+    context = await browser.new_context()
+    try:
+        with uvicorn("tests.sites:starlette_site", capacity=1, secret=SECRET) as server:
+            home, sibling = (
+                server.url.replace("127.0.0.1", f"{name}.localhost") for name in ("shop", "x.shop")
+            )
+            page = await context.new_page()
+            await page.goto(f"{home}/")  # the first pass, and the cookie that comes back
+            mine = await json_of(await page.goto(f"{home}/"))
+            await page.goto(f"{sibling}/robots.txt")
+            async with page.expect_request(f"{home}/release") as sent:
+                await page.evaluate(show, f"{home}/release")
+            headers = await (await sent.value).all_headers()
+            assert headers["sec-fetch-site"] == "same-site"
+            assert "waitroom" in headers["cookie"]
+            again = await json_of(await page.goto(f"{home}/"))
+            assert again["session"] == mine["session"] is not None
+            await page.goto(f"{home}/release")
+            assert not await context.cookies(home), "what the visitor goes to themselves"
+    finally:
+        await context.close()
