@@ -126,4 +126,6 @@ def test_a_secret_flag_of_a_real_server_is_in_no_others_environment(
 def _keeper(pid: int) -> list[int]:
     """The processes of that app's embedded server, which name its folder in their command line."""
     folder = str(names(pid)[0])
-    return [one.pid for one in psutil.process_iter() if any(folder in word for word in one.cmdline())]
+    # One that is just ending has no command line, or is gone before it is asked.
+    running = [(one.pid, one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    return [pid for pid, words in running if any(folder in word for word in words)]
