@@ -18,7 +18,8 @@ from waitroom.config.settings import load
 from waitroom.room.grace import LONGEST_AWAY_POLL, REST_SECONDS, Grace
 from waitroom.web.middleware import WaitingRoomMiddleware
 
-CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"}
+STRANGER = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.test"}
+FRIEND = STRANGER | {"Origin": "https://friend.test"}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,9 @@ def box(tmp_path: Path) -> Iterator[Box]:
 
 @asynccontextmanager
 async def full(box: Box) -> AsyncIterator[WaitingRoomMiddleware]:
-    mine = load(redis_url=box.url, secret=SECRET, capacity=1, sync_seconds=0.05)
+    mine = load(
+        redis_url=box.url, secret=SECRET, capacity=1, sync_seconds=0.05, cors_origins=FRIEND["Origin"]
+    )
     async with gated(site, settings=mine) as gate, client_of(gate) as guest:
         await session(guest)
         yield gate
@@ -89,13 +92,15 @@ async def test_who_asks_for_a_number_in_vain_gets_proof_to_come_back_with(box: B
     async with full(box) as gate:
         async with hanging(gate, box):
             early = await joins(gate)
-            elsewhere = await joins(gate, CROSS_SITE)
+            strange = await joins(gate, STRANGER)
+            elsewhere = await joins(gate, FRIEND)
             again = await joins(gate, bearer(early.json()["proof"]))
         assert (early.status_code, early.json()["type"]) == (503, "urn:waitroom:store-away")
         assert 4 <= int(early.headers["retry-after"]) <= LONGEST_AWAY_POLL
         assert "waitroom-default=pr." in early.headers["set-cookie"]
-        assert elsewhere.status_code == 403, "another site's page takes no number, nor a proof for one"
-        assert "set-cookie" not in elsewhere.headers
+        assert "set-cookie" not in elsewhere.headers, "P4: it would replace what the visitor has"
+        assert strange.status_code == 403, "another site's page takes no number, nor a proof for one"
+        assert "set-cookie" not in strange.headers
         assert again.status_code == 503
         assert "proof" not in again.json(), "the first one counts"
         assert "set-cookie" not in again.headers
@@ -104,8 +109,9 @@ async def test_who_asks_for_a_number_in_vain_gets_proof_to_come_back_with(box: B
         assert (late.status_code, late.json()["type"]) == (503, "urn:waitroom:store-away"), (
             "held ones go first"
         )
-        joined = await joins(gate, bearer(early.json()["proof"]))
-        assert (joined.status_code, joined.json()["number"]) == (201, 2)
+        for held, number in ((early, 2), (elsewhere, 3)):
+            joined = await joins(gate, bearer(held.json()["proof"]))
+            assert (joined.status_code, joined.json()["number"]) == (201, number)
 
         async def has_number() -> bool:
             return (await joins(gate, bearer(late.json()["proof"]))).status_code == 201
