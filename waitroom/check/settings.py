@@ -63,20 +63,20 @@ def judge(
     rooms: Sequence[Settings], urls: Sequence[str], root_path: str = ""
 ) -> tuple[list[Judged], list[Finding]]:
     """Tell of each URL which rooms have it, and by which rule; findings are for what is no URL."""
-    areas = Owners([(settings.paths, settings.exclude) for settings in rooms])
+    owners = Owners([(settings.paths, settings.exclude) for settings in rooms])
     judged, findings = [], []
     for url in urls:
         try:
-            judged.append(_judge(rooms, areas, url, strip_root(path_of(url), root_path)))
+            judged.append(_judge(rooms, owners, url, strip_root(path_of(url), root_path)))
         except SettingsError as error:
             findings.append(Finding("error", url, str(error)))
     return judged, findings
 
 
-def _judge(rooms: Sequence[Settings], areas: Owners, url: str, path: str) -> Judged:
+def _judge(rooms: Sequence[Settings], owners: Owners, url: str, path: str) -> Judged:
     if path.startswith(f"{rooms[0].prefix}/"):
         return Judged(url, path, "own route")
-    found = areas.rules_of(path)
+    found = owners.rules_of(path)
     gating = [rule for rule in found if not rule.excludes]
     told = tuple((rooms[rule.room].room, rule.pattern) for rule in gating or found)
     return Judged(url, path, "gated" if gating else "excluded" if found else "free", told)
@@ -249,7 +249,7 @@ def _trouble(rooms: Sequence[Settings], settings: Settings, pattern: str, kind: 
 
 def _lost_defaults(rooms: Sequence[Settings], settings: Settings) -> dict[str, str]:
     """Patterns of the default list for what most sites have, where this room gates it, each with the trouble."""
-    areas = Owners([(one.paths, one.exclude) for one in rooms])
+    owners = Owners([(one.paths, one.exclude) for one in rooms])
     wanted = (
         ("/robots.txt", "/robots.txt", ROBOTS),
         ("/.well-known/*", "/.well-known/acme-challenge/x", CERTIFICATES),
@@ -257,7 +257,7 @@ def _lost_defaults(rooms: Sequence[Settings], settings: Settings) -> dict[str, s
     return {
         pattern: f"{pattern}, {kind.looks_like}, {kind.trouble}"
         for pattern, path, kind in wanted
-        if rooms.index(settings) in areas.rooms_of(path)
+        if rooms.index(settings) in owners.rooms_of(path)
     }
 
 

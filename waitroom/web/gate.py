@@ -21,12 +21,12 @@ from waitroom.web.answers.cors import Cors
 from waitroom.web.answers.draining import Draining
 from waitroom.web.answers.libraries import Libraries
 from waitroom.web.answers.refresh import refresh
-from waitroom.web.answers.release import has_command, headers_of, is_release, without_command
+from waitroom.web.answers.release import has_command, headers_of, without_command
 from waitroom.web.answers.speaking import is_for_a_range
 from waitroom.web.first_visits import FirstVisit
 from waitroom.web.inside import Entry, Inside
-from waitroom.web.preflights import Preflights, is_preflight
-from waitroom.web.relay import asked_of, lend, relay, relay_socket, seen_as, take_back
+from waitroom.web.preflights import Preflights
+from waitroom.web.relay import asked_of, lend, relay, relay_socket, releases, seen_as, take_back
 from waitroom.web.requests.cookies import Cookies
 from waitroom.web.requests.credentials import Credentials, Glance
 from waitroom.web.requests.kinds import (
@@ -39,7 +39,6 @@ from waitroom.web.requests.kinds import (
     is_safe,
     is_same_site,
     kind_of,
-    releases_nobody,
 )
 from waitroom.web.routes.api import TOO_BUSY, Api, waiting
 
@@ -82,12 +81,12 @@ class Gate:
         self.api: Api = Api(self.room, self.cookies, self._cors, self._unsent)
         self.credentials: Credentials = self.api.credentials
 
-    def is_settled(self, known: Credential | None, scope: Scope) -> TypeGuard[Pass]:
+    def is_settled(self, known: Credential | None) -> TypeGuard[Pass]:
         """Tell whether a request goes the short way: with a pass about which nothing is to be done now.
 
         It saves steps that would come to the same; this is what a request of somebody inside costs.
         """
-        return type(known) is Pass and self.room.sessions.is_settled(known) and scope["method"] != "OPTIONS"
+        return type(known) is Pass and self.room.sessions.is_settled(known)
 
     async def http(
         self,
@@ -107,8 +106,8 @@ class Gate:
         named = glance[0]
         kind = kind_of(scope, named)
         credential = await self.credentials.read(scope, glance)
-        if kind is Kind.PREFLIGHT and (credential is not None or not is_preflight(scope, named)):
-            kind = Kind.SCRIPT  # no browser sends either with a preflight
+        if kind is Kind.PREFLIGHT and credential is not None:
+            kind = Kind.SCRIPT  # no browser sends one with a preflight
         if self.room.overload.turns_away(credential):
             await self._answer(self._turn_away(scope, kind), scope, kind, named, receive, send)
             return
@@ -257,8 +256,7 @@ async def beside(
     ended: list[tuple[Gate, Pass]] = []
 
     async def send_told(message: Message, kept: Extra) -> None:
-        seen = seen_as(asked)
-        is_released = is_release(kept, releases_nobody(asked[0], by_name(seen)))
+        seen, is_released = seen_as(asked), releases(asked, kept)
         if outermost:
             kept = without_command(kept)
         for gate in gates if is_released else ():

@@ -11,11 +11,10 @@ from waitroom.line.tickets import Credential, Pass
 from waitroom.room.room import WaitingRoom
 from waitroom.web.answers.answer import Extra
 from waitroom.web.answers.caching import is_meant_for_caches, make_private
-from waitroom.web.answers.release import has_command, headers_of, is_plain, is_release, without_command
+from waitroom.web.answers.release import has_command, headers_of, is_plain, without_command
 from waitroom.web.first_visits import FirstVisit
-from waitroom.web.relay import Asked, WayBack, asked_of, lend, relay, seen_as, take_back
+from waitroom.web.relay import Asked, WayBack, asked_of, lend, relay, releases, seen_as, take_back
 from waitroom.web.requests.cookies import HEADER, Cookies
-from waitroom.web.requests.kinds import by_name, releases_nobody
 
 log: logging.Logger = logging.getLogger("waitroom")
 
@@ -107,7 +106,7 @@ class Inside:
             nonlocal released
             kept = headers_of(message)
             if has_command(kept):
-                released = is_release(kept, releases_nobody(asked[0], by_name(seen_as(asked))))
+                released = releases(asked, kept)
                 kept = without_command(kept) if outermost else kept
             if unseen:
                 pass  # also released: the cookie that would be taken away is of another session

@@ -62,10 +62,10 @@ class WaitingRoomMiddleware:
             self._refusal = error
 
     def _set_up(self, rooms: Sequence[Settings]) -> None:
-        areas = Owners([(settings.paths, settings.exclude) for settings in rooms])
+        owners = Owners([(settings.paths, settings.exclude) for settings in rooms])
         self._gates = [Gate(settings) for settings in rooms]
         self._draining = self._gates[0].draining
-        self._routing = Routing(rooms[0].prefix, areas, self._gates)
+        self._routing = Routing(rooms[0].prefix, owners, self._gates)
         self._routes = Routes([gate.api for gate in self._gates])
         self._stripper = Stripper([gate.cookies for gate in self._gates])
         self._again = Again(self._gates)
@@ -175,7 +175,7 @@ class WaitingRoomMiddleware:
             gate = gates[0]
             glance = gate.credentials.glance(scope)
             _, known, _, others = glance
-            if len(gates) == 1 and gate.is_settled(known, scope) and not self._stripper.finds_in(others):
+            if len(gates) == 1 and gate.is_settled(known) and not self._stripper.finds_in(others):
                 headers = without_cookie(scope["headers"], others)
                 await gate.inside.serve_settled(scope, headers, receive, send, self._app, known)
                 return

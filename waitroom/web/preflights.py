@@ -14,8 +14,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from waitroom.config.settings import Settings
 from waitroom.line.counters import Counters
 from waitroom.web.answers.answer import Extra
-from waitroom.web.requests.framing import has_body
-from waitroom.web.requests.kinds import Named
 
 LEAST_AT_ONCE = 10
 """Preflights of a room that may run at a time in a process, however small the room is: a page sends some at once."""
@@ -36,11 +34,6 @@ _ASKED_BEGINNINGS = (b"access-control-request-", b"accept", b"sec-", b"x-forward
 _TOLD = frozenset({b"vary", b"allow"})
 _TOLD_BEGINNING = b"access-control-"
 _WITHOUT_LENGTH = frozenset({204, 304})
-
-
-def is_preflight(scope: Scope, named: Named) -> bool:
-    """Return whether a request is what a browser sends: a question about an origin, with no body."""
-    return bool(named[b"origin"] and named[b"access-control-request-method"]) and not has_body(scope)
 
 
 class Preflights:

@@ -6,6 +6,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waitroom.web.answers.answer import Extra
+from waitroom.web.answers.release import is_release
+from waitroom.web.requests.kinds import by_name, releases_nobody
 
 VISITOR = "waitroom"
 """In the scope's state: who is inside, for the site."""
@@ -24,6 +26,11 @@ Asked = tuple[str, str, Extra]
 def asked_of(scope: Scope) -> Asked:
     """Note how a request came."""
     return scope["method"], scope.get("scheme", "http"), scope["headers"]
+
+
+def releases(asked: Asked, headers: Extra) -> bool:
+    """Return whether a response with these headers, to a request that came so, releases its visitor."""
+    return is_release(headers, releases_nobody(asked[0], by_name(seen_as(asked))))
 
 
 def seen_as(asked: Asked) -> Scope:

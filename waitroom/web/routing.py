@@ -29,11 +29,11 @@ class Way(NamedTuple, Generic[Room]):
 
 
 class Routing(Generic[Room]):
-    """Tells the way of each path among the `rooms`, in the order of the `areas`."""
+    """Tells the way of each path among the `rooms`, in the order of their `owners`."""
 
-    def __init__(self, prefix: str, areas: Owners, rooms: Sequence[Room]) -> None:
+    def __init__(self, prefix: str, owners: Owners, rooms: Sequence[Room]) -> None:
         self._prefix = prefix + "/"
-        self._areas = areas
+        self._owners = owners
         self._rooms = rooms
         self._kept: dict[tuple[str, bytes, str], Way[Room]] = {}
 
@@ -56,7 +56,7 @@ class Routing(Generic[Room]):
         if path.startswith(self._prefix):
             return Way(path[len(self._prefix) - 1 :], (), ())
         sent = partial(_sent, raw_path, root_path) if b"%" in raw_path else unsent
-        rooms, owners = self._areas.judge(path, sent)
+        rooms, owners = self._owners.judge(path, sent)
         # Where nobody's path it is, nobody knows whose visitors the site may release there.
         everybody = range(len(self._rooms))
         return Way(None, [self._rooms[at] for at in rooms], [self._rooms[at] for at in owners or everybody])

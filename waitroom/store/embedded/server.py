@@ -93,7 +93,7 @@ def share(folder: Path | None = None, owner: int | None = None) -> EmbeddedServe
     """Join the app's server, starting it if it isn't there. Blocks until it answers: some 0.1 s.
 
     `owner` is the process id that all workers of the app agree on (see `owner_pid`); it names the folder (see
-    `embedded_places`), unless `folder` does, which must be the server's alone. A server that dies is replaced at the
+    `folders`), unless `folder` does, which must be the server's alone. A server that dies is replaced at the
     same url by an empty one; if it dies within a second of its start, or its keeper is killed, by the next `share()`
     or `revive()`.
 

@@ -36,14 +36,14 @@ def is_plain(message: Message) -> bool:
     return type(headers) is list and "trailers" not in message and not has_command(headers)
 
 
-def is_release(headers: Extra, releases_nobody: bool) -> bool:
+def is_release(headers: Extra, is_nobodys: bool) -> bool:
     """Tell whether a response releases its visitor.
 
-    One to a request that `releases_nobody` does not by the gate's header: nobody has gone to that page. The browser has
-    thrown the cookies away all the same where it was told to.
+    One that `is_nobodys` does not by the gate's header: nobody has gone to that page. The browser has thrown
+    the cookies away all the same where it was told to.
     """
     return any(
-        value.strip().lower() == RELEASE and not releases_nobody
+        value.strip().lower() == RELEASE and not is_nobodys
         if (lowered := name.lower()) == COMMAND
         else lowered == CLEARING and any(kind.strip().lower() in CLEARED for kind in value.split(b","))
         for name, value in headers

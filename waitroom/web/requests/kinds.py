@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from waitroom.web.requests.accepting import Wish, is_body_of_a_program, wish_of
 from waitroom.web.requests.cookies import Scope
+from waitroom.web.requests.framing import has_body
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 READS = frozenset({"GET", "HEAD"})
@@ -86,16 +87,15 @@ def kind_of(scope: Scope, named: Named) -> Kind:
     """Tell the kind of an HTTP request, from fetch metadata where the browser sends it, else from `Accept`."""
     method = scope["method"]
     if method == "OPTIONS" and b"access-control-request-method" in named and b"origin" in named:
-        return Kind.PREFLIGHT
+        return Kind.PREFLIGHT if _is_a_browsers_question(scope, named) else Kind.SCRIPT
     if not OF_SCRIPTS.isdisjoint(named):
         if is_fetched_ahead(method, named):
             return Kind.AHEAD
         if _told(named, b"x-requested-with") == b"xmlhttprequest":
             return Kind.SCRIPT
+        # Whatever else a library's request says of itself: the page would be shown inside of another.
         if not LIBRARIES.isdisjoint(named):
-            return (
-                Kind.SCRIPT
-            )  # whatever else they say of themselves: the page would be shown inside of another
+            return Kind.SCRIPT
     if is_of_turbo(named):
         return Kind.SCRIPT
     reads = method in READS
@@ -108,6 +108,11 @@ def kind_of(scope: Scope, named: Named) -> Kind:
         # Parts of a page are only ever read: what writes is a program, whatever it calls itself.
         return Kind.SUBRESOURCE if reads else Kind.SCRIPT
     return _kind_without_metadata(scope, named)
+
+
+def _is_a_browsers_question(scope: Scope, named: Named) -> bool:
+    """Return whether a preflight is what browsers send: an origin, a method, and no body."""
+    return bool(named[b"origin"] and named[b"access-control-request-method"]) and not has_body(scope)
 
 
 def _kind_without_metadata(scope: Scope, named: Named) -> Kind:

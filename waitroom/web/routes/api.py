@@ -100,8 +100,8 @@ class Api:
 
     async def join(self, scope: Scope) -> Answer:
         """Give a number, or tell where the one that is held stands."""
-        credential = await self.credentials.read(scope)
-        named = by_name(scope)
+        glance = self.credentials.glance(scope)
+        credential, named = await self.credentials.read(scope, glance), glance[0]
         if credential is None and self._is_by_a_stranger(scope, named):
             hint = "" if named.get(b"sec-fetch-site") else ANOTHER_HOST
             return problem(403, "another-site", ANOTHER_SITE + hint)
@@ -149,7 +149,7 @@ class Api:
         return told.with_headers(extra)
 
     def _lacks_cookie(self, scope: Scope) -> bool:
-        """Tell whether a page of this very site presents by header what its cookie should have credentials."""
+        """Tell whether a page of this very site presents by header what its cookie should have carried."""
         named = by_name(scope)
         if HEADER not in named or named.get(b"sec-fetch-site", b"same-origin") != b"same-origin":
             return False
