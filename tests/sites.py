@@ -111,6 +111,16 @@ def plain_site() -> WaitingRoomMiddleware:
     return WaitingRoomMiddleware(plain)
 
 
+def saying(*headers: tuple[bytes, bytes], text: str = "inside") -> ASGIApp:
+    """A site that answers everything alike, with these headers, by which it may speak to the gate."""
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    return answers
+
+
 def without_cookies(app: ASGIApp) -> ASGIApp:
     """Put something on the way that lets no cookie through."""
 

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, Response, expect
-from starlette.types import Receive, Scope, Send
 
 from tests import stores
 from tests.conftest import SECRET
@@ -22,7 +21,7 @@ from tests.gates import (
     session,
     uvicorn,
 )
-from tests.sites import site
+from tests.sites import saying, site
 from tests.stores import Box
 from tests.test_middleware import full_house
 from waitroom.config.settings import Settings, load
@@ -117,10 +116,7 @@ async def test_a_click_on_what_chromium_fetched_ahead_asks_and_is_counted(
         await context.close()
 
 
-async def releases(scope: Scope, receive: Receive, send: Send) -> None:
-    told = [(b"waitroom-command", b"release")]
-    await send({"type": "http.response.start", "status": 200, "headers": told})
-    await send({"type": "http.response.body", "body": b"goodbye"})
+releases = saying((b"waitroom-command", b"release"), text="goodbye")
 
 
 @pytest.mark.parametrize("headers", AHEAD)
@@ -141,11 +137,7 @@ async def test_what_is_fetched_ahead_releases_nobody(
 
 
 async def test_a_browser_that_throws_its_cookies_away_ahead_of_time_is_released(settings: Make) -> None:
-    async def clears(scope: Scope, receive: Receive, send: Send) -> None:
-        told = [(b"clear-site-data", b'"cookies"')]
-        await send({"type": "http.response.start", "status": 200, "headers": told})
-        await send({"type": "http.response.body", "body": b"goodbye"})
-
+    clears = saying((b"clear-site-data", b'"cookies"'), text="goodbye")
     async with gated(clears, settings=settings(capacity=1)) as gate, client_of(gate) as client:
         await session(client)
         await client.get("/bye", headers=AHEAD[0])

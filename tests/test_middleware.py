@@ -27,7 +27,7 @@ from tests.gates import (
     session,
     takes_number,
 )
-from tests.sites import site
+from tests.sites import saying, site
 from waitroom.config.settings import Settings
 from waitroom.errors import SettingsError, WaitroomError
 from waitroom.line.tickets import Pass, Proof, Ticket, Tokens, new_id
@@ -502,12 +502,7 @@ async def test_a_site_below_a_root_path_is_gated_by_its_own_paths(settings: Make
 @pytest.mark.parametrize("command", ["release", " Release "])
 async def test_the_site_frees_the_slot_with_its_response(settings: Make, command: str) -> None:
     """P1: the next in line comes in; the pass that was released does not any more."""
-
-    async def releases(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"Waitroom-Command", command.encode()), (b"x-own", b"1")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"inside no more"})
-
+    releases = saying((b"Waitroom-Command", command.encode()), (b"x-own", b"1"), text="inside no more")
     async with gated(releases, settings=settings(capacity=1)) as gate, client_of(gate) as client:
         token = (await session(client))["pass"]
         response = await client.get("/bye")
@@ -537,10 +532,7 @@ async def test_whose_cookies_the_site_clears_gives_the_slot_back(
 ) -> None:
     """P1: browsers drop the pass with the rest, also one that comes in this very response."""
 
-    async def clears(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(CLEARING, told.encode())]})
-        await send({"type": "http.response.body", "body": b"signed out"})
-
+    clears = saying((CLEARING, told.encode()), text="signed out")
     async with gated(clears, settings=settings(capacity=1)) as gate, client_of(gate) as client:
         await session(client)
         response = await client.get("/sign-out")
@@ -582,11 +574,7 @@ async def test_headers_that_can_be_read_once_only_reach_the_visitor(
 
 
 async def test_another_command_is_removed_and_does_nothing(settings: Make) -> None:
-    async def commands(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"waitroom-command", b"dance")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"inside"})
-
+    commands = saying((b"waitroom-command", b"dance"))
     async with gated(commands, settings=settings(capacity=1)) as gate, client_of(gate) as client:
         await session(client)
         response = await client.get("/")

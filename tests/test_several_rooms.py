@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from tests.conftest import SECRET
 from tests.gates import API, client_of, gated, page_data, session, takes_number, uvicorn
-from tests.sites import site
+from tests.sites import saying, site
 from tests.test_cli import waitroom, within
 from tests.visits import visitor
 from tests.waiting import until
@@ -130,10 +130,7 @@ async def test_leaving_one_room_leaves_the_other_alone(rooms: list[Settings]) ->
         assert {cookie.name for cookie in visitor.cookies.jar} == {f"waitroom-{shop.room}"}
 
 
-async def releases(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"waitroom-command", b"release")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"inside no more"})
+releases = saying((b"content-type", b"text/plain"), (b"waitroom-command", b"release"), text="inside no more")
 
 
 @pytest.mark.parametrize(
